@@ -1,0 +1,182 @@
+"""The job's commands: a thin layer over the Python API, and the only place that exits."""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from job import storage
+from job.errors import JobError, RunError
+from job.progress import Progress, terminal
+from job.session import Log, local_session
+from job.settings import FEATURIZE, PRUNE, REDUCE, Settings, add_options
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_EPILOG = """exit status: 0 done; 1 the run failed, or what it wrote is not right; 2 something given cannot be used, and
+nothing was started; 130 interrupted (what was committed stays: run again to go on)
+
+examples:
+  python -m job run --images photos --model build/model/embedded --output results
+  python -m job run --images s3://bucket/photos --model model --output s3://bucket/results --variance 0.95
+  python -m job reduce --output results --components 20
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    options = _parser().parse_args(arguments)
+    started = time.monotonic()
+    log = None
+    try:
+        names = {option.name for option in fields(Settings)}
+        settings = Settings(**{name: value for name, value in vars(options).items() if name in names})
+        log = _log(settings)
+        options.command(settings, log, started)
+    except JobError as error:
+        return _fail(str(error), error.exit_status)
+    except KeyboardInterrupt:
+        return _fail("interrupted; what was committed stays, run again to go on", 130)
+    except Exception as error:  # noqa: BLE001 - the last resort: one line for people, the rest to the log
+        if log and log.path.exists():
+            with log.path.open("a") as file:
+                traceback.print_exc(file=file)
+        if log is None or log.verbose:
+            traceback.print_exc()
+        where = f" (details: {log.path})" if log and log.path.exists() else ""
+        return _fail(f"{type(error).__name__}: {error}{where}", RunError.exit_status)
+    return 0
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m job",
+        description="From pictures to feature vectors (MobileNetV2) and their principal components, on Spark.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, command, stages, text in (
+        ("run", _run, (FEATURIZE, REDUCE), "the whole job: featurize, then reduce"),
+        ("featurize", _featurize, (FEATURIZE,), "bring the features table up to date with the images"),
+        ("reduce", _reduce, (REDUCE,), "PCA of the current features, results, validation"),
+        ("prune", _prune, (PRUNE,), "delete features of images and models that the latest run did not list"),
+    ):
+        one = commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add_options(one, stages)
+        one.set_defaults(command=command)
+    return parser
+
+
+def _log(settings: Settings) -> Log:
+    """Return the log of this command: beside what is written where that is local, else in a temporary folder."""
+    folder = Path(tempfile.gettempdir(), "fruits")
+    if settings.output and not storage.is_s3(settings.output):
+        folder = Path(storage.absolute(settings.output), "logs")
+    return Log(folder / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}.log", settings.verbose)
+
+
+def _with_session(settings: Settings, log: Log, progress: Progress, stages: "Callable[[SparkSession], Any]") -> Any:
+    with local_session(settings, log) as spark:
+        progress.say(f"Spark {spark.version} on {spark.sparkContext.master}; its log: {log.path}")
+        return stages(spark)
+
+
+def _run(settings: Settings, log: Log, started: float) -> None:
+    from job import featurize, reduce  # noqa: PLC0415 - Arrow and Pillow are not needed to show --help
+
+    progress = terminal()
+    model = featurize.check(settings)
+    reduce.check_reduction(settings, featurize.fingerprint(model, settings), model.description.features)
+    _say_opening(progress, settings, model.description.name, model.description.weights_note)
+
+    def stages(spark: "SparkSession") -> dict[str, Any]:
+        featurize.featurize(spark, settings, progress)
+        return reduce.reduce(spark, settings, progress)
+
+    _say_results(settings, _with_session(settings, log, progress, stages), log, started)
+
+
+def _featurize(settings: Settings, log: Log, started: float) -> None:
+    from job import featurize  # noqa: PLC0415
+
+    progress = terminal()
+    model = featurize.check(settings)
+    _say_opening(progress, settings, model.description.name, model.description.weights_note)
+    current = _with_session(settings, log, progress, lambda spark: featurize.featurize(spark, settings, progress))
+    print(f"\n{_counts(current.counts)}; {time.monotonic() - started:.1f} s in all")
+    print(f"features in {storage.join(storage.absolute(settings.output), 'features')}; read the current ones with")
+    print(f'  from job.store import read_features; read_features("{settings.output}").to_pandas()')
+
+
+def _reduce(settings: Settings, log: Log, started: float) -> None:
+    from job import reduce  # noqa: PLC0415
+    from job.store import read_current  # noqa: PLC0415
+
+    progress = terminal()
+    current = read_current(storage.absolute(settings.output))
+    reduce.check_reduction(settings, current.fingerprint, current.model["features"])
+    result = _with_session(settings, log, progress, lambda spark: reduce.reduce(spark, settings, progress))
+    _say_results(settings, result, log, started)
+
+
+def _prune(settings: Settings, log: Log, started: float) -> None:
+    from job.prune import prune  # noqa: PLC0415
+    from job.store import read_current  # noqa: PLC0415
+
+    progress = terminal()
+    read_current(storage.absolute(settings.output))
+    pruned = _with_session(settings, log, progress, lambda spark: prune(spark, settings, progress))
+    verb = "would be deleted" if settings.dry_run else "deleted"
+    print(
+        f"{pruned.rows:,} rows in {len(pruned.waves):,} waves and {len(pruned.models):,} other models' features {verb}"
+    )
+    print(f"{time.monotonic() - started:.1f} s in all")
+
+
+def _say_opening(progress: Progress, settings: Settings, model: str, note: str) -> None:
+    progress.say(f"images  {storage.absolute(settings.images)}")
+    progress.say(f"model   {model}: {note}")
+    progress.say(f"output  {storage.absolute(settings.output)}")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return (
+        f"{counts['listed']:,} images: {counts['ok']:,} ok, {counts['rejected']:,} rejected;"
+        f" {counts['reused']:,} reused, {counts['new']:,} new"
+    )
+
+
+def _say_results(settings: Settings, result: dict[str, Any], log: Log, started: float) -> None:
+    output = storage.absolute(settings.output)
+    share = sum(result["explained_variance_ratio"])
+    print(f"\n{_counts(result['counts'])}; {time.monotonic() - started:.1f} s in all")
+    print(
+        f"{result['components']} components hold {share:.3f} of the variance; {len(result['validation'])} checks passed"
+    )
+    names = ["pca_results/", *(["pca_matrix.csv"] if settings.csv else []), "rejected.csv", "features/", "run.json"]
+    print(f"results in {output}: {', '.join(names)}")
+    print(f"log        {log.path}")
+    print(f"""open       python -c "import pandas; print(pandas.read_parquet('{output}/pca_results'))\"""")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

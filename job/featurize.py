@@ -1,0 +1,375 @@
+"""Spark stage: listing minus store -> features. Each image is fetched, decoded and inferred once, in the workers."""
+
+import errno
+import secrets
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from job import storage
+from job.errors import JobError
+from job.image import DECODER_VERSION, GONE, Rejected, decode
+from job.listing import Image, Part, check_images, list_images
+from job.model import DESCRIPTION, TFLITE, Engine, Model, read_model
+from job.progress import Progress
+from job.session import parallelism, run_tasks, ship
+from job.settings import Settings
+from job.store import (
+    BATCH_ROWS,
+    OK,
+    REJECTED,
+    SCHEMA,
+    Current,
+    File,
+    Selection,
+    commit,
+    committed,
+    model_folder,
+    remove_runs,
+    remove_unfinished,
+    wave_name,
+    work_folder,
+    write_current,
+)
+from job.subtract import subtract
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# What the first wave is planned for, images a second a core; later waves go by what was measured.
+FIRST_RATE = 100
+FIRST_WAVE_SECONDS = 10
+TASK_SECONDS = 15
+WAVE_GROWTH = 3
+
+# Fetching ahead of inference: so many images, and no more than so many bytes beyond the first.
+FETCH_THREADS = 4
+FETCH_IMAGES = 16
+FETCH_BYTES = 32 << 20
+
+
+def featurize(spark: "SparkSession", settings: Settings, progress: Progress | None = None) -> Current:
+    """Bring the features table of an output up to date with a folder, prefix or manifest of images.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        The user's own; it is used as it is and left as it was found.
+    settings : Settings
+        `images`, `model` and `output` are needed.
+    progress : Progress, optional
+        Where to say how far it is; silent by default.
+
+    Returns
+    -------
+    Current
+        What is current now: counts, labels, seconds a stage, and the selected rows (see `read_features`).
+
+    Raises
+    ------
+    JobError
+        For what was given and cannot be used, before anything is inferred.
+    RunError
+        When the run could not be finished; what was committed stays, and the next run goes on from there.
+    """
+    model = check(settings)
+    ship(spark)
+    progress = progress or Progress()
+    output, run, seconds = storage.absolute(settings.output), new_run(), {}
+    model_print = fingerprint(model, settings)
+    work = work_folder(output, run)
+
+    started = time.monotonic()
+    remove_unfinished(output)
+    _keep_model(output, model_print, model)
+    listing = list_images(spark, settings, storage.join(work, "listing"))
+    seconds["list"] = time.monotonic() - started
+
+    started = time.monotonic()
+    difference = subtract(spark, output, listing, committed(output, model_print), f"work/run={run}")
+    seconds["subtract"] = time.monotonic() - started
+
+    reused, new = difference.reused.total(), difference.todo.rows
+    progress.say(f"{listing.rows:,} images listed, {reused:,} of them known, {new:,} new")
+    started = time.monotonic()
+    plan = _Plan(output, run, model_print, settings.mode, settings.max_pixels)
+    files, statuses = _infer_waves(spark, plan, difference.todo.parts, settings.wave_seconds, progress)
+    seconds["featurize"] = time.monotonic() - started
+
+    statuses += difference.reused
+    current = Current(
+        run=run,
+        fingerprint=model_print,
+        model=model_summary(model),
+        settings=settings.as_dict(),
+        counts={
+            "listed": listing.rows,
+            "reused": reused,
+            "new": new,
+            "ok": statuses[OK],
+            "rejected": statuses[REJECTED],
+        },
+        labels=dict(sorted(listing.labels.items())),
+        seconds=seconds,
+        images_per_second=new / seconds["featurize"] if new else 0.0,
+        selections=difference.selections + [Selection(file, None, file.rows) for file in files],
+    )
+    if statuses.total() != listing.rows:
+        raise AssertionError(f"{listing.rows} images were listed and {statuses.total()} accounted for")
+    write_current(output, current)
+    remove_runs(output, "work", keep=run)
+    for name in ("listing", "todo"):
+        storage.remove(storage.join(work, name))
+    return current
+
+
+def check(settings: Settings) -> Model:
+    """Refuse, without Spark, what this stage cannot work with, and return the model; raises `JobError`."""
+    for name in ("images", "model", "output"):
+        if not getattr(settings, name):
+            raise JobError(f"--{name} is needed")
+    check_images(settings.images)
+    model = read_model(storage.absolute(settings.model))
+    check_output(settings.output)
+    return model
+
+
+def fingerprint(model: Model, settings: Settings) -> str:
+    """Return what tells features apart that may not be mixed: the network and how pixels are made for it."""
+    return model.fingerprint(DECODER_VERSION, settings.mode, settings.max_pixels)
+
+
+def check_output(address: str) -> None:
+    """Refuse an output that cannot be written to; raises `JobError`."""
+    output = storage.absolute(address)
+    probe = storage.join(output, f".probe-{secrets.token_hex(4)}")
+    try:
+        storage.write(probe, b"")
+        storage.remove(probe)
+    except OSError as error:
+        raise JobError(f"cannot write to {output}: {error.strerror or error}") from None
+
+
+def new_run() -> str:
+    """Return a name for a run; names sort by time."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def model_summary(model: Model) -> dict[str, Any]:
+    """Return what `run.json` says of the model."""
+    told = model.description
+    return {
+        "name": told.architecture,
+        "alpha": told.alpha,
+        "input_size": told.input_size,
+        "features": told.features,
+        "weights": told.weights,
+        "weights_note": told.weights_note,
+        "weights_sha256": told.weights_sha256,
+        "sha256": told.tflite_sha256,
+    }
+
+
+def _keep_model(output: str, fingerprint: str, model: Model) -> None:
+    """Keep the model beside the features it makes, where the workers read it."""
+    folder = model_folder(output, fingerprint)
+    storage.write(storage.join(folder, TFLITE), model.tflite)
+    storage.write(storage.join(folder, DESCRIPTION), model.json)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What every task of a run needs to know."""
+
+    output: str
+    run: str
+    fingerprint: str
+    mode: str
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """Rows `start` to `stop` of a part of the listing."""
+
+    part: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What one task infers, and the address, below the output, of the features file that it writes."""
+
+    plan: _Plan
+    slices: list[_Slice]
+    target: str
+
+    @property
+    def rows(self) -> int:
+        return sum(item.stop - item.start for item in self.slices)
+
+
+def _infer_waves(
+    spark: "SparkSession", plan: _Plan, parts: list[Part], wave_seconds: float, progress: Progress
+) -> tuple[list[File], Counter[str]]:
+    """Infer all rows of the parts, wave by wave, each committed when its tasks are done."""
+    cores, left, finished = parallelism(spark), sum(part.rows for part in parts), 0
+    rate, seconds = float(FIRST_RATE * cores), min(FIRST_WAVE_SECONDS, wave_seconds)
+    files: list[File] = []
+    statuses: Counter[str] = Counter()
+    slices, number = deque(_Slice(part.address, 0, part.rows) for part in parts), 0
+    with progress.counting("features", left) as update:
+        while left:
+            rows = max(cores, int(rate * seconds))
+            # A last wave that would be small is done with the one before.
+            rows = left if left < 1.3 * rows else rows
+            wave = wave_name(plan.fingerprint, plan.run, number)
+            tasks = [
+                _Task(plan, _take(slices, share), f"{wave}/part-{index:05d}")
+                for index, share in enumerate(_shares(rows, cores, rate, min(TASK_SECONDS, wave_seconds)))
+            ]
+            started = time.monotonic()
+            done = run_tasks(spark, _infer, tasks, _beyond(finished, update), _rows)
+            took = max(time.monotonic() - started, 1e-3)
+            commit(plan.output, wave, [file for file, _ in done])
+            files += [file for file, _ in done]
+            for _, counts in done:
+                statuses += counts
+            rate, seconds = rows / took, min(WAVE_GROWTH * max(took, 1), wave_seconds)
+            left, finished, number = left - rows, finished + rows, number + 1
+    return files, statuses
+
+
+def _beyond(finished: int, update: Callable[[int], None]) -> Callable[[int], None]:
+    """Return what reports the images of one wave as those of the whole run."""
+    return lambda done: update(finished + done)
+
+
+def _rows(task: _Task) -> int:
+    return task.rows
+
+
+def _shares(rows: int, cores: int, rate: float, task_seconds: float) -> list[int]:
+    """Return how many rows each task of a wave gets: equal shares, as many for each core."""
+    tasks = max(1, round(rows / (rate / cores * task_seconds)))
+    tasks = -(-tasks // cores) * cores
+    tasks = min(tasks, max(1, rows // 8))  # a handful of images is not worth another worker
+    return [rows * (index + 1) // tasks - rows * index // tasks for index in range(tasks)]
+
+
+def _take(slices: deque[_Slice], rows: int) -> list[_Slice]:
+    """Take so many rows off the front of the slices."""
+    taken = []
+    while rows:
+        first = slices.popleft()
+        cut = min(first.stop, first.start + rows)
+        taken.append(_Slice(first.part, first.start, cut))
+        if cut < first.stop:
+            slices.appendleft(_Slice(first.part, cut, first.stop))
+        rows -= cut - first.start
+    return taken
+
+
+def _infer(task: _Task) -> tuple[File, Counter[str]]:
+    """Infer one task's images, in a worker: write its features file, return it and the counts by status."""
+    engine = _engine(model_folder(task.plan.output, task.plan.fingerprint))
+    # No attempt writes over another's file: only the one that the driver hears of counts.
+    name = f"{task.target}-{secrets.token_hex(4)}.parquet"
+    address = storage.join(task.plan.output, name)
+    statuses: Counter[str] = Counter()
+    with storage.create(address) as path:
+        with pq.ParquetWriter(
+            path, SCHEMA, compression="zstd", use_dictionary=["label", "status", "reason", "run"]
+        ) as writer:
+            rows: list[dict[str, Any]] = []
+            for image, data in _fetched(_images(task.slices)):
+                row = _row(image, data, engine, task.plan)
+                statuses[row["status"]] += 1
+                rows.append(row)
+                if len(rows) == BATCH_ROWS:
+                    writer.write_table(_table(rows))
+                    rows = []
+            if rows:
+                writer.write_table(_table(rows))
+        size = path.stat().st_size
+    return File(name, statuses.total(), size), statuses
+
+
+@cache
+def _engine(folder: str) -> "tuple[Engine, int]":
+    """Load the model once a worker process, not once a task."""
+    model = read_model(folder)
+    return Engine(model), model.description.input_size
+
+
+def _images(slices: list[_Slice]) -> Iterator[Image]:
+    for item in slices:
+        with storage.open_input(item.part) as file:
+            table = pq.read_table(file).slice(item.start, item.stop - item.start)
+        table = table.set_column(3, "modified", table.column("modified").cast(pa.int64()))
+        yield from (Image(**row) for row in table.to_pylist())
+
+
+def _fetched(images: Iterator[Image]) -> Iterator[tuple[Image, bytes | Rejected]]:
+    """Yield images in order with their bytes, or why they have none; a few are fetched ahead."""
+    with ThreadPoolExecutor(FETCH_THREADS) as pool:
+        window: deque[tuple[Image, Future[bytes | Rejected]]] = deque()
+        ahead = 0
+        for image in images:
+            while window and (len(window) >= FETCH_IMAGES or ahead + (image.length or 0) > FETCH_BYTES):
+                first, future = window.popleft()
+                ahead -= first.length or 0
+                yield first, future.result()
+            window.append((image, pool.submit(_fetch, image)))
+            ahead += image.length or 0
+        for first, future in window:
+            yield first, future.result()
+
+
+def _fetch(image: Image) -> bytes | Rejected:
+    """Return an image's bytes. Faults of storage are raised: they are no property of the image; the task is retried."""
+    if image.fault is not None:
+        return Rejected(image.fault, "it could not be looked up when it was listed")
+    try:
+        data, found = storage.fetch(image.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return Rejected(GONE, "deleted since it was listed")
+    except OSError as error:
+        if error.errno == errno.EISDIR:
+            return Rejected(GONE, "replaced by a folder since it was listed")
+        raise
+    if (len(data), found.modified) != (image.length, image.modified):
+        return Rejected(GONE, "replaced since it was listed; the next run takes the new one")
+    return data
+
+
+def _row(image: Image, data: bytes | Rejected, engine: "tuple[Engine, int]", plan: _Plan) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "path": image.path,
+        "label": image.label,
+        "length": image.length,
+        "modified": image.modified,
+        "run": plan.run,
+    }
+    try:
+        if isinstance(data, Rejected):
+            raise data
+        network, input_size = engine
+        picture = decode(data, input_size, plan.mode, plan.max_pixels)
+    except Rejected as rejected:
+        return row | {"status": REJECTED, "reason": rejected.reason, "error": rejected.error}
+    features = network.features(picture.pixels)
+    return row | {"status": OK, "width": picture.width, "height": picture.height, "features": features}
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.table({name: [row.get(name) for row in rows] for name in SCHEMA.names}, schema=SCHEMA)

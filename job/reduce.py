@@ -1,0 +1,401 @@
+"""Spark stage: features -> pca_model, pca_results, pca_matrix.csv, rejected.csv, run.json."""
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from job import storage
+from job.errors import JobError, RunError
+from job.image import DECODER_VERSION
+from job.model import DESCRIPTION, TFLITE
+from job.pca import Basis, Moments, fit, merge_all
+from job.progress import Progress
+from job.results import (
+    CSV,
+    REJECTED_CSV,
+    REJECTED_SCHEMA,
+    RESULTS_SCHEMA,
+    RUN,
+    Readback,
+    read_back,
+    read_run,
+    write_matrix,
+    write_rejected,
+    write_run,
+)
+from job.session import parallelism, run_tasks, ship
+from job.settings import DEFAULT_COMPONENTS, Settings
+from job.store import OK, Current, Selection, model_folder, read_batches, read_current, remove_runs, work_folder
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+BASIS = "basis.npz"
+
+# At most so many states of 13 MB reach the driver.
+MOMENT_TASKS = 32
+
+# Values of pca_results that a task holds while it sorts them: 40 MB.
+_TASK_VALUES = 10_000_000
+
+# An orthonormal basis of float64 from eigh is good to some 1e-14.
+_ORTHONORMAL = 1e-9
+
+
+def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None = None) -> dict[str, Any]:
+    """Reduce the current features of an output by PCA, write the results, validate them and name them in `run.json`.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        The user's own; it is used as it is and left as it was found.
+    settings : Settings
+        `output` is needed; `components`, `variance` or `pca_model` say how far to reduce.
+    progress : Progress, optional
+        Where to say what is being done; silent by default.
+
+    Returns
+    -------
+    dict
+        What `run.json` says.
+
+    Raises
+    ------
+    JobError
+        For what was given and cannot be used.
+    RunError
+        When there is too little to reduce, or what was written does not pass validation: nothing new is named then.
+    """
+    if not settings.output:
+        raise JobError("--output is needed")
+    output = storage.absolute(settings.output)
+    current = read_current(output)
+    known = check_reduction(settings, current.fingerprint, current.model["features"])
+    ship(spark)
+    # Every reduction has parts of its own, also of features that were reduced before.
+    work = _Work(output, f"{current.run}-{secrets.token_hex(2)}", current)
+    try:
+        return _reduce(spark, settings, work, known, progress or Progress())
+    except BaseException:
+        for folder in (work.model, work.results):
+            storage.remove(storage.join(output, folder))
+        raise
+    finally:
+        storage.remove(work.rejected)
+
+
+def check_reduction(settings: Settings, fingerprint: str, features: int) -> Basis | None:
+    """Refuse, without Spark, a reduction that cannot be, and return the basis that the settings name, if any.
+
+    Raises
+    ------
+    JobError
+        For more components than there are features, no basis there, or one that another model's features were fitted
+        to.
+    """
+    if settings.components is not None and settings.components > features:
+        raise JobError(f"--components {settings.components} is out of range: the model gives {features} features")
+    if settings.pca_model is None:
+        return None
+    folder = storage.absolute(settings.pca_model)
+    if not storage.exists(storage.join(folder, BASIS)):
+        run = read_run(folder)
+        if run is None:
+            raise JobError(f"no basis at {folder}: neither {BASIS} nor {RUN} is there")
+        folder = storage.join(folder, run["results"]["pca_model"])
+    basis = _read_basis(storage.join(folder, BASIS))
+    if basis.fingerprint != fingerprint:
+        raise JobError(f"the basis at {folder} was fitted to features of another model, decoder or mode")
+    return basis
+
+
+@cache
+def _read_basis(address: str) -> Basis:
+    try:
+        return Basis.from_bytes(storage.read(address), address)
+    except FileNotFoundError:
+        raise JobError(f"no basis at {address}") from None
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One reduction's addresses: `model` and `results` below the output, `rejected` whole."""
+
+    output: str
+    run: str
+    current: Current
+
+    @property
+    def model(self) -> str:
+        return f"pca_model/run={self.run}"
+
+    @property
+    def results(self) -> str:
+        return f"pca_results/run={self.run}"
+
+    @property
+    def rejected(self) -> str:
+        return storage.join(work_folder(self.output, self.current.run), f"rejected-{self.run}")
+
+
+def _reduce(
+    spark: "SparkSession", settings: Settings, work: _Work, known: Basis | None, progress: Progress
+) -> dict[str, Any]:
+    current, seconds, clock = work.current, dict(work.current.seconds), _Clock()
+    cores = parallelism(spark)
+    groups = _groups(current.selections, min(MOMENT_TASKS, 2 * cores))
+    summary = _merge(run_tasks(spark, _summarise, [_Summing(work, *group, known is None) for group in groups]))
+    if not summary.ok:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.most_common())
+        raise RunError(f"no image can be used; rejected: {reasons}")
+    basis = known or _fit(settings, summary.moments, current)
+    storage.write(storage.join(work.output, work.model, BASIS), basis.to_bytes())
+    _say_components(progress, settings, basis, known)
+    seconds["pca"] = clock.lap()
+
+    k = len(basis.components)
+    groups = _groups(current.selections, max(cores, -(-summary.ok.total() * k // _TASK_VALUES)))
+    written = run_tasks(spark, _project, [_Projection(work, *group) for group in groups])
+    parts = [storage.join(work.output, work.results, part) for part in written if part]
+    seconds["results"] = clock.lap()
+    validation = _validate(current, summary, run_tasks(spark, _read_part, [(part, k) for part in parts]), basis)
+    seconds["validate"] = clock.lap()
+
+    _refuse_faults(validation)
+
+    write_rejected(storage.join(work.output, REJECTED_CSV), summary.rejected_parts, current.counts["rejected"])
+    if settings.csv:
+        write_matrix(storage.join(work.output, CSV), parts, k, current.counts["ok"])
+    else:
+        storage.remove(storage.join(work.output, CSV))
+    seconds["csv"] = clock.lap()
+
+    result = {
+        "run": work.run,
+        "results": {"pca_model": work.model, "pca_results": work.results},
+        "settings": current.settings | {name: getattr(settings, name) for name in _OWN},
+        "model": current.model | {"fingerprint": current.fingerprint},
+        "counts": current.counts,
+        "labels": current.labels,
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "images_per_second": round(current.images_per_second, 2),
+        "components": k,
+        "explained_variance_ratio": basis.explained_variance_ratio.tolist(),
+        "pca_fitted_to": basis.n,
+        "versions": _versions(spark),
+        "validation": validation,
+    }
+    _publish(work, result)
+    return result
+
+
+# What the reduction is told; all else in run.json's settings was told to the featurize stage.
+_OWN = ("output", "components", "variance", "pca_model", "csv")
+
+
+class _Clock:
+    """Seconds since the last lap."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def lap(self) -> float:
+        now = time.monotonic()
+        self._last, took = now, now - self._last
+        return took
+
+
+def _groups(selections: Sequence[Selection], tasks: int) -> list[tuple[int, list[Selection]]]:
+    """Deal selections out to about so many tasks, evenly by rows; those that share a mask stay together."""
+    bundles: dict[str, list[Selection]] = {}
+    for selection in selections:
+        bundles.setdefault(selection.mask or selection.file.name, []).append(selection)
+    shares: list[list[Selection]] = [[] for _ in range(min(len(bundles), tasks))]
+    loads = [0] * len(shares)
+    for bundle in sorted(bundles.values(), key=lambda bundle: -sum(selection.rows for selection in bundle)):
+        lightest = loads.index(min(loads))
+        shares[lightest] += bundle
+        loads[lightest] += sum(selection.rows for selection in bundle)
+    return list(enumerate(shares))
+
+
+@dataclass(frozen=True)
+class _Summing:
+    """What one task sums up; the moments only where a basis is to be fitted."""
+
+    work: _Work
+    number: int
+    selections: list[Selection]
+    moments: bool
+
+
+@dataclass(frozen=True)
+class _Summary:
+    """What was read of the features: moments of the usable vectors, counts by label and reason, faults."""
+
+    moments: Moments
+    ok: Counter[str]
+    rejected: Counter[str]
+    reasons: Counter[str]
+    not_finite: int
+    rejected_parts: list[str]
+
+
+def _summarise(task: _Summing) -> _Summary:
+    """Sum up one task's features, in a worker; its rejected images go to a part, sorted by path."""
+    d = task.work.current.model["features"]
+    moments = Moments.empty(d)
+    ok, rejected = Counter[str](), Counter[str]()
+    not_finite, refused = 0, []
+    columns = ["path", "label", "status", "reason", "error", "features"]
+    for batch in read_batches(task.work.output, task.selections, columns):
+        usable = batch.filter(pa.compute.equal(batch.column("status"), OK))
+        vectors = _vectors(usable, d)
+        not_finite += int(np.count_nonzero(~np.isfinite(vectors).all(axis=1)))
+        if task.moments:
+            moments = moments.merge(Moments.of(vectors))
+        ok += Counter(label or "" for label in usable.column("label").to_pylist())
+        others = batch.filter(pa.compute.not_equal(batch.column("status"), OK))
+        rejected += Counter(label or "" for label in others.column("label").to_pylist())
+        refused.append(others.select(REJECTED_SCHEMA.names))
+    table = pa.Table.from_batches(refused, REJECTED_SCHEMA) if refused else REJECTED_SCHEMA.empty_table()
+    parts = []
+    if table.num_rows:
+        parts.append(storage.join(task.work.rejected, f"part-{task.number:05d}.parquet"))
+        with storage.create(parts[0]) as path:
+            pq.write_table(table.sort_by("path"), path)
+    return _Summary(moments, ok, rejected, Counter(table.column("reason").to_pylist()), not_finite, parts)
+
+
+def _vectors(batch: pa.RecordBatch, d: int) -> NDArray[np.float32]:
+    """Return the features of usable rows as an array [n, d] float32."""
+    values = batch.column("features").flatten().to_numpy(zero_copy_only=False)
+    if len(values) != batch.num_rows * d:
+        raise RunError(f"features of {len(values)} values for {batch.num_rows} images, where each has {d}")
+    return np.asarray(values, np.float32).reshape(-1, d)
+
+
+def _merge(summaries: list[_Summary]) -> _Summary:
+    return _Summary(
+        merge_all([one.moments for one in summaries]),
+        sum((one.ok for one in summaries), Counter[str]()),
+        sum((one.rejected for one in summaries), Counter[str]()),
+        sum((one.reasons for one in summaries), Counter[str]()),
+        sum(one.not_finite for one in summaries),
+        [part for one in summaries for part in one.rejected_parts],
+    )
+
+
+def _fit(settings: Settings, moments: Moments, current: Current) -> Basis:
+    return fit(moments, _components(settings), settings.variance, current.fingerprint, settings.as_dict())
+
+
+def _components(settings: Settings) -> int | None:
+    """Return the number of components asked for, None where a share of the variance was."""
+    return settings.components or (DEFAULT_COMPONENTS if settings.variance is None else None)
+
+
+def _say_components(progress: Progress, settings: Settings, basis: Basis, known: Basis | None) -> None:
+    k, share = len(basis.components), basis.explained_variance_ratio.sum()
+    asked = _components(settings)
+    if known:
+        progress.say(f"PCA: {k} components of the basis in {settings.pca_model}, fitted to {basis.n:,} images")
+        return
+    progress.say(f"PCA: {k} components hold {share:.3f} of the variance of {basis.n:,} images")
+    if asked and k < asked:
+        progress.say(
+            f"PCA: {asked} components were asked for; the features of {basis.n:,} images have no more than {k}"
+        )
+
+
+@dataclass(frozen=True)
+class _Projection:
+    """What one task projects."""
+
+    work: _Work
+    number: int
+    selections: list[Selection]
+
+
+def _project(task: _Projection) -> str | None:
+    """Project one task's features, in a worker; write them sorted by path and return the part's name."""
+    basis = _read_basis(storage.join(task.work.output, task.work.model, BASIS))
+    table = pa.Table.from_batches(_projected(task, basis), RESULTS_SCHEMA).sort_by("path")
+    if not table.num_rows:
+        return None
+    name = f"part-{task.number:05d}.parquet"
+    with storage.create(storage.join(task.work.output, task.work.results, name)) as path:
+        pq.write_table(table, path, compression="zstd")
+    return name
+
+
+def _projected(task: _Projection, basis: Basis) -> Iterator[pa.RecordBatch]:
+    d, k = task.work.current.model["features"], len(basis.components)
+    for batch in read_batches(task.work.output, task.selections, ["path", "label", "status", "features"]):
+        usable = batch.filter(pa.compute.equal(batch.column("status"), OK))
+        values = pa.array(basis.project(_vectors(usable, d)).astype(np.float32).ravel())
+        offsets = pa.array(np.arange(usable.num_rows + 1, dtype=np.int32) * k)
+        vectors = pa.ListArray.from_arrays(offsets, values).cast(RESULTS_SCHEMA.field("pca_features").type)
+        yield pa.RecordBatch.from_arrays(
+            [usable.column("path"), usable.column("label"), vectors], schema=RESULTS_SCHEMA
+        )
+
+
+def _read_part(task: tuple[str, int]) -> Readback:
+    return read_back(*task)
+
+
+def _validate(current: Current, summary: _Summary, parts: list[Readback], basis: Basis) -> dict[str, str]:
+    """Compare what was read back with what was listed; the values are `ok` or say what is wrong."""
+    counts = current.counts
+    paths = np.concatenate([part.paths for part in parts]) if parts else np.zeros(0, np.uint64)
+    labels = sum((part.labels for part in parts), Counter[str]())
+    return {
+        "features rows": _same(summary.ok.total() + summary.rejected.total(), counts["listed"]),
+        "features labels": _same(dict(summary.ok + summary.rejected), current.labels),
+        "features finite": _same(summary.not_finite, 0),
+        "results rows": _same(len(paths), counts["ok"]),
+        "results distinct paths": _same(len(np.unique(paths)), counts["ok"]),
+        "results labels": _same(dict(labels), dict(summary.ok)),
+        "results dimensions": _same(sum(part.wrong_length for part in parts), 0),
+        "results finite": _same(sum(part.not_finite for part in parts), 0),
+        "basis orthonormal": "ok"
+        if basis.orthonormal_error() < _ORTHONORMAL
+        else f"off by {basis.orthonormal_error():g}",
+    }
+
+
+def _same(found: object, expected: object) -> str:
+    return "ok" if found == expected else f"found {found}, expected {expected}"
+
+
+def _refuse_faults(validation: dict[str, str]) -> None:
+    faults = [f"{check}: {result}" for check, result in validation.items() if result != "ok"]
+    if faults:
+        raise RunError(f"what was written is not right, and is not named as a result: {'; '.join(faults)[:1000]}")
+
+
+def _versions(spark: "SparkSession") -> dict[str, str]:
+    packages = ("numpy", "pyarrow", "pillow", "ai-edge-litert")
+    return {"spark": spark.version, "decoder": str(DECODER_VERSION)} | {name: version(name) for name in packages}
+
+
+def _publish(work: _Work, result: dict[str, Any]) -> None:
+    """Name the new results in `run.json`, after all they need is there; then remove the old."""
+    kept = model_folder(work.output, work.current.fingerprint)
+    for name in (TFLITE, DESCRIPTION):
+        storage.write(storage.join(work.output, "model", name), storage.read(storage.join(kept, name)))
+    write_run(work.output, result)
+    remove_runs(work.output, "pca_model", keep=work.run)
+    remove_runs(work.output, "pca_results", keep=work.run)

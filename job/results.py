@@ -1,0 +1,164 @@
+"""What a run leaves for people: pca_results read back and checked, pca_matrix.csv, rejected.csv, run.json."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from job import storage
+from job.errors import JobError, RunError
+
+RUN = "run.json"
+CSV = "pca_matrix.csv"
+REJECTED_CSV = "rejected.csv"
+
+# `pca_features` has k values.
+RESULTS_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("pca_features", pa.list_(pa.field("element", pa.float32()))),
+    ]
+)
+REJECTED_SCHEMA = pa.schema([("path", pa.string()), ("reason", pa.string()), ("error", pa.string())])
+
+_MERGE_ROWS = 2_000
+
+
+def read_run(output: str) -> dict[str, Any] | None:
+    """Return what `run.json` says, or None where no run has been completed.
+
+    Raises
+    ------
+    JobError
+        For a file that is not JSON.
+    """
+    address = storage.join(output, RUN)
+    try:
+        result: dict[str, Any] = json.loads(storage.read(address))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError:
+        raise JobError(f"{address} is damaged; delete it and run again: nothing is inferred twice") from None
+    return result
+
+
+def write_run(output: str, result: dict[str, Any]) -> None:
+    """Name the results that are current from now on."""
+    storage.write(storage.join(output, RUN), (json.dumps(result, indent=2) + "\n").encode())
+
+
+@dataclass(frozen=True)
+class Readback:
+    """What was found in one part of the results: rows by label, hashes of the paths [n] uint64, and faults."""
+
+    labels: Counter[str]
+    paths: NDArray[np.uint64]
+    wrong_length: int
+    not_finite: int
+
+
+def read_back(address: str, k: int) -> Readback:
+    """Read one Parquet part of the results and count what is in it; run in a worker."""
+    found = Readback(Counter(), np.zeros(0, np.uint64), 0, 0)
+    with storage.open_input(address) as file:
+        for batch in pq.ParquetFile(file).iter_batches(10_000, columns=RESULTS_SCHEMA.names):
+            vectors = batch.column("pca_features")
+            values = vectors.flatten().to_numpy(zero_copy_only=False)
+            paths = [
+                hashlib.blake2b(path.encode(), digest_size=8).digest() for path in batch.column("path").to_pylist()
+            ]
+            found = Readback(
+                found.labels + Counter(label or "" for label in batch.column("label").to_pylist()),
+                np.concatenate([found.paths, np.frombuffer(b"".join(paths), np.uint64)]),
+                found.wrong_length + pc.sum(pc.not_equal(pc.list_value_length(vectors), k)).as_py(),
+                found.not_finite + int(np.count_nonzero(~np.isfinite(values))),
+            )
+    return found
+
+
+def merged(addresses: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield the rows of Parquet parts, each sorted by `path`, as one sorted stream, a few thousand rows at a time."""
+    readers = {address: pq.ParquetFile(storage.open_input(address)).iter_batches(_MERGE_ROWS) for address in addresses}
+    heads: dict[str, pa.Table] = {}
+    while readers or heads:
+        for address in [address for address in readers if address not in heads]:
+            batch = next(readers[address], None)
+            if batch is None:
+                del readers[address]
+            elif batch.num_rows:
+                heads[address] = pa.table(batch)
+        if not heads:
+            continue
+        # All rows up to the smallest of the last paths in sight are in sight.
+        bound = min(head.column("path")[-1].as_py().encode() for head in heads.values())
+        ready = []
+        for address, head in list(heads.items()):
+            count = _count_up_to(head, bound)
+            if count:
+                ready.append(head.slice(0, count))
+            if count == head.num_rows:
+                del heads[address]
+            else:
+                heads[address] = head.slice(count)
+        yield pa.concat_tables(ready).sort_by("path")
+
+
+def _count_up_to(table: pa.Table, bound: bytes) -> int:
+    """Return how many rows of a table sorted by path are not above the bound."""
+    return pc.sum(pc.less_equal(table.column("path").cast(pa.binary()), pa.scalar(bound, pa.binary()))).as_py() or 0
+
+
+def write_matrix(address: str, parts: Sequence[str], k: int, expected: int) -> None:
+    """Write `pca_matrix.csv`, sorted by path, from the parts of the results; raises `RunError` for other rows."""
+    schema = pa.schema(
+        [("path", pa.string()), ("label", pa.string()), *((f"pca_{i + 1}", pa.float32()) for i in range(k))]
+    )
+
+    def rows(table: pa.Table) -> pa.Table:
+        vectors = pa.concat_arrays(table.column("pca_features").chunks).flatten().to_numpy().reshape(-1, k)
+        columns = [table.column("path"), table.column("label"), *(pa.array(column) for column in vectors.T)]
+        return pa.table(columns, schema=schema)
+
+    _write_csv(address, map(rows, merged(parts)), schema, expected)
+
+
+def write_rejected(address: str, parts: Sequence[str], expected: int) -> None:
+    """Write `rejected.csv`, sorted by path; raises `RunError` for other rows than expected."""
+    _write_csv(address, merged(parts), REJECTED_SCHEMA, expected)
+
+
+def _write_csv(address: str, tables: Iterator[pa.Table], schema: pa.Schema, expected: int) -> None:
+    """Write a CSV file with `;` between values, streamed, and put it in place if it has the rows expected."""
+    count = 0
+    with storage.create(address) as path:
+        with path.open("wb") as file:
+            # Arrow's writer quotes every name in its own header line: the contract is a plain one.
+            file.write((";".join(schema.names) + "\n").encode())
+            options = pa.csv.WriteOptions(include_header=False, delimiter=";", quoting_style="needed")
+            with pa.csv.CSVWriter(file, schema, write_options=options) as writer:
+                for table in tables:
+                    writer.write_table(_harmless(table))
+                    count += table.num_rows
+        if count != expected:
+            raise RunError(f"{address} came to {count} rows where {expected} were expected, and is left as it was")
+
+
+def _harmless(table: pa.Table) -> pa.Table:
+    """Put an apostrophe before text that a spreadsheet would take for a formula."""
+    for index, column in enumerate(table.schema):
+        if column.type == pa.string():
+            text = table.column(index)
+            formula = pc.match_substring_regex(text, r"^[=+\-@\t\r]")
+            marked = pc.binary_join_element_wise("'", text, "")
+            table = table.set_column(index, column, pc.if_else(formula, marked, text))
+    return table

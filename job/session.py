@@ -1,0 +1,335 @@
+"""The Spark session: made for this machine on a laptop, borrowed elsewhere; ships the package, runs tasks."""
+
+import atexit
+import hashlib
+import io
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from job.errors import JobError, RunError
+from job.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+JAVA_VERSIONS = (17, 21)
+
+# Four attempts a task: local mode has no retries unless it is asked for them.
+LOCAL_MASTER = "local[*,4]"
+
+
+@dataclass(frozen=True)
+class Log:
+    """Where the chatter of the JVM, Spark and the workers goes."""
+
+    path: Path
+    verbose: bool = False
+
+
+def find_java() -> Path | None:
+    """Return the home of a Java that Spark runs on: JAVA_HOME, then PATH, then where Debian and macOS keep them."""
+    homes = [os.environ.get("JAVA_HOME", "")]
+    homes += [str(Path(folder, "java").resolve().parent.parent) for folder in os.get_exec_path()]
+    roots = [Path("/usr/lib/jvm"), Path("/Library/Java/JavaVirtualMachines")]
+    homes += [str(home) for root in roots if root.is_dir() for home in sorted(root.iterdir())]
+    for home in dict.fromkeys(homes):
+        for candidate in (Path(home), Path(home, "Contents", "Home")) if home else ():
+            if java_version(candidate / "bin" / "java") in JAVA_VERSIONS:
+                return candidate
+    return None
+
+
+def java_version(java: Path) -> int | None:
+    """Return the major version of a `java` program, or None where it is not one."""
+    if not os.access(java, os.X_OK):
+        return None
+    try:
+        told = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.search(r'version "(?:1\.)?(\d+)', told)
+    return int(found[1]) if found else None
+
+
+@contextmanager
+def local_session(settings: Settings, log: Log) -> Iterator["SparkSession"]:
+    """Yield a session and stop it: under `spark-submit` the one it set up, else one that suits this machine.
+
+    Raises
+    ------
+    JobError
+        Where there is no Java that Spark runs on, or Spark does not start.
+    """
+    from pyspark import SparkConf, SparkContext  # noqa: PLC0415 - half a second that refusing bad input need not wait
+    from pyspark.sql import SparkSession  # noqa: PLC0415
+
+    if "PYSPARK_GATEWAY_PORT" in os.environ:  # started by spark-submit, which has set everything
+        spark = SparkSession.builder.getOrCreate()
+        try:
+            yield spark
+        finally:
+            spark.stop()
+        return
+    from pyspark.java_gateway import launch_gateway  # noqa: PLC0415
+
+    home = find_java()
+    if home is None:
+        raise JobError(
+            "Spark needs Java 17 or 21 and none was found; on Debian or Ubuntu: apt-get install"
+            " openjdk-17-jre-headless, on macOS: brew install openjdk@17; or point JAVA_HOME to one"
+        )
+    os.environ["JAVA_HOME"] = str(home)
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    conf = SparkConf().setAll(_local_options(settings))
+    log.path.parent.mkdir(parents=True, exist_ok=True)
+    with log.path.open("ab") as sink, _followed(log):
+        try:
+            gateway = launch_gateway(conf, popen_kwargs={"stdout": sink, "stderr": sink})  # type: ignore[no-untyped-call]
+            spark = SparkSession(SparkContext(conf=conf, gateway=gateway))
+        except Exception as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise JobError(f"Spark did not start: {first} (its own words: {log.path})") from error
+        try:
+            yield spark
+        finally:
+            spark.stop()
+            _end(gateway)
+
+
+def _end(gateway: Any) -> None:
+    """End the JVM with the session, so that another one in this process starts afresh and nothing outlives us."""
+    from pyspark import SparkContext  # noqa: PLC0415
+
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    gateway.proc.wait(timeout=30)
+    SparkContext._gateway = SparkContext._jvm = None
+
+
+def _local_options(settings: Settings) -> list[tuple[str, str]]:
+    log4j = Path(__file__).with_name("log4j2.properties")
+    return list(
+        {
+            "spark.master": settings.master or LOCAL_MASTER,
+            "spark.app.name": "fruits",
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.memory": "1g",
+            # Few cores, short life: the serial collector and no profiling of hot code by the second compiler pay.
+            "spark.driver.extraJavaOptions": (
+                f"-Dlog4j2.configurationFile={log4j.as_uri()} -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+            ),
+            "spark.ui.enabled": str(settings.ui).lower(),
+            "spark.ui.showConsoleProgress": "false",
+            "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
+            "spark.sql.session.timeZone": "UTC",
+            "spark.sql.catalogImplementation": "in-memory",
+            "spark.executorEnv.OMP_NUM_THREADS": "1",
+        }.items()
+    )
+
+
+@contextmanager
+def _followed(log: Log) -> Iterator[None]:
+    """While it lasts, show on stderr what is added to the log, if that was asked for."""
+    if not log.verbose:
+        yield
+        return
+    ended = threading.Event()
+
+    def follow() -> None:
+        with log.path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            while True:
+                last = ended.wait(0.2)
+                sys.stderr.buffer.write(file.read())
+                sys.stderr.buffer.flush()
+                if last:
+                    return
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        follower.join()
+
+
+def check_session(spark: object) -> None:
+    """Refuse a session that the job cannot work with.
+
+    Raises
+    ------
+    JobError
+        For Spark Connect, for a stopped session, for Spark other than 4, for a server unlike the installed pyspark.
+    """
+    import pyspark  # noqa: PLC0415
+    from pyspark.sql import SparkSession  # noqa: PLC0415
+
+    if not isinstance(spark, SparkSession):
+        kind = f"{type(spark).__module__}.{type(spark).__name__}"
+        word = "Spark Connect sessions have no workers to ship code to" if "connect" in kind else f"this is a {kind}"
+        raise JobError(f"a classic SparkSession is needed; {word}")
+    if spark.sparkContext._jsc is None:
+        raise JobError("the Spark session was stopped; make a new one")
+    if spark.version.split(".")[:2] != pyspark.__version__.split(".")[:2] or not spark.version.startswith("4."):
+        raise JobError(
+            f"the session runs Spark {spark.version} with pyspark {pyspark.__version__}; the job needs Spark 4 and a"
+            " pyspark of the same version"
+        )
+
+
+def ship(spark: "SparkSession") -> None:
+    """Have the session's workers find this package, whatever folder the driver runs in.
+
+    Nothing else of the session is touched. The zip stays on the context's list of files, which Spark cannot take back;
+    it is named by its content, so that it is added once.
+
+    Raises
+    ------
+    JobError
+        For a session that the job cannot work with.
+    """
+    check_session(spark)
+    archive = _archive()
+    if archive.name in (spark.sparkContext._python_includes or []):
+        return
+    path = list(sys.path)
+    spark.sparkContext.addPyFile(str(archive))
+    sys.path[:] = path  # addPyFile puts the zip before the package that is running
+
+
+@cache
+def _archive() -> Path:
+    """Return a zip of this package: the one it was loaded from, or a new one named by its content."""
+    package = Path(__file__).parent
+    if package.parent.is_file():
+        return package.parent
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for path in sorted(package.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                # A fixed date: the same package gives the same bytes and so the same name.
+                info = zipfile.ZipInfo(path.relative_to(package.parent).as_posix(), (2020, 1, 1, 0, 0, 0))
+                archive.writestr(info, path.read_bytes())
+    digest = hashlib.sha256(content.getvalue()).hexdigest()[:12]
+    folder = Path(tempfile.mkdtemp(prefix="fruits-"))
+    # Executors that join later fetch it from here, so it stays for as long as this process.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / f"job-{digest}.zip"
+    path.write_bytes(content.getvalue())
+    return path
+
+
+def parallelism(spark: "SparkSession") -> int:
+    """Return how many tasks the session can run at once, counting executors it may still ask for."""
+    conf = spark.sparkContext.getConf()
+    now = spark.sparkContext.defaultParallelism
+    most = conf.get("spark.dynamicAllocation.maxExecutors")
+    cores = conf.get("spark.executor.cores")
+    if conf.get("spark.dynamicAllocation.enabled", "false") == "true" and most and cores:
+        return max(now, int(most) * int(cores))
+    return now
+
+
+def run_tasks(
+    spark: "SparkSession",
+    function: Callable[[T], R],
+    items: Sequence[T],
+    done: Callable[[int], None] | None = None,
+    weight: Callable[[T], int] = lambda _: 1,
+) -> list[R]:
+    """Run a function on each item, one Spark task each, and return the results in the order of the items.
+
+    Only small things travel: the items in the tasks' closure, the results (pickled) to the driver. `done` is called
+    now and then with the summed weights of the finished items.
+
+    Raises
+    ------
+    RunError
+        When a task has failed at each of its attempts: the last line of what Python said in the worker.
+    """
+    if not items:
+        return []
+    import pyarrow as pa  # noqa: PLC0415
+
+    finished = spark.sparkContext.accumulator(0)
+
+    def work(batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        for batch in batches:
+            for index in batch.column(0).to_pylist():
+                result = pickle.dumps(function(items[index]))
+                finished.add(weight(items[index]))
+                yield pa.RecordBatch.from_pydict({"index": [index], "result": [result]})
+
+    with _reported(finished, done):
+        results = dict(collect(indexed(spark, len(items)).mapInArrow(work, RESULTS)))
+    return [results[index] for index in range(len(items))]
+
+
+# What a task hands to the driver: its number and a pickled result.
+RESULTS = "index long, result binary"
+
+
+def indexed(spark: "SparkSession", count: int) -> "DataFrame":
+    """Return a table of the numbers below `count`, one partition each."""
+    return spark.range(0, count, 1, max(count, 1))
+
+
+def collect(tasks: "DataFrame") -> list[tuple[int, Any]]:
+    """Run tasks that give rows of `RESULTS`, and return their numbers and unpickled results; raises `RunError`."""
+    try:
+        rows = tasks.toArrow().to_pydict()
+    except Exception as error:
+        if type(error).__name__ in {"PythonException", "Py4JJavaError", "SparkException", "UnknownException"}:
+            raise RunError(_last_words(str(error))) from error
+        raise
+    # Pickles of our own workers, as all that Spark itself sends between Python processes.
+    return [(index, pickle.loads(result)) for index, result in zip(rows["index"], rows["result"], strict=True)]  # noqa: S301
+
+
+def _last_words(text: str) -> str:
+    """Return from Spark's report of a failed task the line in which Python names the error."""
+    lines = [line.strip() for line in text.splitlines() if re.match(r"\s*[A-Za-z_][\w.]*(Error|Exception)\b.*:", line)]
+    python = [line for line in lines if not line.startswith(("org.", "java.", "py4j."))]
+    return f"a task failed: {(python or lines or text.strip().splitlines() or ['no reason given'])[-1]}"
+
+
+@contextmanager
+def _reported(counter: Any, done: Callable[[int], None] | None) -> Iterator[None]:
+    if done is None:
+        yield
+        return
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.25):
+            done(counter.value)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+        done(counter.value)

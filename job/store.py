@@ -1,0 +1,289 @@
+"""The features table: what is committed, how a wave is appended, which rows are current, how they are read.
+
+features/model=<fingerprint>/wave=<id>/*.parquet    rows, written by the workers
+/_COMMIT.json the wave's files; written last, without it the wave is not there
+features/model=<fingerprint>/_model/                the model folder that made them
+features/_CURRENT.json                              the images of the latest run: which files, which of their rows
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from job import storage
+from job.errors import JobError, RunError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+FORMAT = 1
+OK = "ok"
+REJECTED = "rejected"
+
+# One row an image version. `length` in bytes, `width` and `height` in pixels as stored, `features` [d] or null.
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("length", pa.int64()),
+        ("modified", pa.timestamp("us", tz="UTC")),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("error", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("features", pa.list_(pa.field("element", pa.float32()))),
+        ("run", pa.string()),
+    ]
+)
+
+# Rows read or written at a time: 5 MB of features.
+BATCH_ROWS = 1024
+
+_COMMIT = "_COMMIT.json"
+_CURRENT = "features/_CURRENT.json"
+
+
+class File(NamedTuple):
+    """A features file: its address below the output, its number of rows, its size in bytes."""
+
+    name: str
+    rows: int
+    bytes: int
+
+
+class Selection(NamedTuple):
+    """Which rows of a features file are current.
+
+    `mask` is the address, below the output, of a Parquet file with the columns `file`, `row` and `label` (the label of
+    today's listing), or None where every row is current; `rows` is the number of current rows.
+    """
+
+    file: File
+    mask: str | None
+    rows: int
+
+
+@dataclass
+class Current:
+    """The images of the latest featurize stage, and what is known of that stage."""
+
+    run: str
+    fingerprint: str
+    model: dict[str, Any]
+    settings: dict[str, Any]
+    counts: dict[str, int]
+    labels: dict[str, int]
+    seconds: dict[str, float]
+    images_per_second: float
+    selections: list[Selection] = field(default_factory=list)
+    format: int = FORMAT
+
+
+def model_folder(output: str, fingerprint: str) -> str:
+    """Return where the model that made these features is kept."""
+    return storage.join(output, "features", f"model={fingerprint}", "_model")
+
+
+def work_folder(output: str, run: str) -> str:
+    """Return the folder of what a run needs beside its results: listing, selection."""
+    return storage.join(output, "work", f"run={run}")
+
+
+def wave_name(fingerprint: str, run: str, number: int) -> str:
+    """Return a wave's folder below the output; names sort by time."""
+    return f"features/model={fingerprint}/wave={run}-{number:04d}"
+
+
+def commit(output: str, wave: str, files: list[File]) -> None:
+    """Make a wave count: write its marker, after all its files."""
+    fingerprint = wave.split("/")[1].removeprefix("model=")
+    marker = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "rows": sum(file.rows for file in files),
+        "bytes": sum(file.bytes for file in files),
+        "files": [{"name": storage.name(file.name), "rows": file.rows, "bytes": file.bytes} for file in files],
+    }
+    storage.write(storage.join(output, wave, _COMMIT), _json(marker))
+
+
+def committed(output: str, fingerprint: str) -> list[File]:
+    """Return the files of every committed wave of a model, oldest first.
+
+    Raises
+    ------
+    RunError
+        For a marker that cannot be read or belongs to another model or version.
+    """
+    waves = _children(output, f"features/model={fingerprint}", "wave=")
+    with ThreadPoolExecutor(16) as pool:
+        return [
+            file for files in pool.map(lambda wave: _read_commit(output, wave, fingerprint), waves) for file in files
+        ]
+
+
+def _read_commit(output: str, wave: str, fingerprint: str) -> list[File]:
+    address = storage.join(output, wave, _COMMIT)
+    try:
+        marker = json.loads(storage.read(address))
+    except FileNotFoundError:
+        return []
+    except ValueError:
+        raise RunError(f"{address} is damaged; delete the folder it is in, and its images are inferred again") from None
+    if marker.get("format") != FORMAT or marker.get("fingerprint") != fingerprint:
+        raise RunError(f"{address} was written by another version or model; use another --output")
+    return [File(f"{wave}/{file['name']}", file["rows"], file["bytes"]) for file in marker["files"]]
+
+
+def models(output: str) -> list[str]:
+    """Return the fingerprints of all models that the store has features of."""
+    return [storage.name(folder).removeprefix("model=") for folder in _children(output, "features", "model=")]
+
+
+def remove_unfinished(output: str) -> None:
+    """Delete the waves that a killed run has left without their marker."""
+    for model in _children(output, "features", "model="):
+        for wave in _children(output, model, "wave="):
+            if not storage.exists(storage.join(output, wave, _COMMIT)):
+                storage.remove(storage.join(output, wave))
+
+
+def remove_runs(output: str, folder: str, keep: str) -> None:
+    """Delete the parts `run=…` of a folder of the output, all but one."""
+    for part in _children(output, folder, "run="):
+        if part != f"{folder}/run={keep}":
+            storage.remove(storage.join(output, part))
+
+
+def _children(output: str, folder: str, start: str) -> list[str]:
+    """Return the folders in a folder whose names start so, as addresses below the output, sorted."""
+    try:
+        entries = list(storage.scan(storage.join(output, folder)))
+    except FileNotFoundError:
+        return []
+    names = sorted(storage.name(entry.address) for entry in entries if entry.is_folder)
+    return [f"{folder}/{name}" for name in names if name.startswith(start)]
+
+
+def write_current(output: str, current: Current) -> None:
+    """Name the images that are current from now on."""
+    storage.write(storage.join(output, _CURRENT), _json(asdict(current)))
+
+
+def read_current(output: str) -> Current:
+    """Return what the latest featurize stage has left.
+
+    Raises
+    ------
+    JobError
+        Where there is nothing, or something that this version cannot read.
+    """
+    address = storage.join(output, _CURRENT)
+    try:
+        fields = json.loads(storage.read(address))
+    except (FileNotFoundError, NotADirectoryError):
+        raise JobError(
+            f"no features in {output}; make them with: python -m job featurize --output {output} …"
+        ) from None
+    except ValueError:
+        raise JobError(f"{address} is damaged; run python -m job featurize again, nothing is inferred twice") from None
+    if fields.get("format") != FORMAT:
+        raise JobError(f"{address} has format {fields.get('format')}, this version reads format {FORMAT}")
+    selections = [Selection(File(*file), mask, rows) for file, mask, rows in fields.pop("selections")]
+    return Current(**fields, selections=selections)
+
+
+def read_batches(output: str, selections: list[Selection], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the current rows of some features files, with today's labels, at most `BATCH_ROWS` rows at a time.
+
+    Raises
+    ------
+    RunError
+        For a file that is gone or holds other rows than its marker says.
+    """
+    masks: dict[str, pa.Table] = {}
+    for selection in selections:
+        labels: dict[int, str | None] | None = None
+        if selection.mask is not None:
+            if selection.mask not in masks:
+                masks = {selection.mask: pq.read_table(storage.open_input(storage.join(output, selection.mask)))}
+            table = masks[selection.mask]
+            rows = table.filter(pc.equal(table.column("file"), selection.file.name))
+            labels = dict(zip(rows.column("row").to_pylist(), rows.column("label").to_pylist(), strict=True))
+        start = 0
+        for batch in read_file(output, selection.file, columns):
+            if labels is None:
+                yield batch
+            else:
+                here = [row for row in range(start, start + batch.num_rows) if row in labels]
+                taken = batch.take(pa.array([row - start for row in here], pa.int32()))
+                if "label" in columns:
+                    today = pa.array([labels[row] for row in here], pa.string())
+                    taken = taken.set_column(taken.schema.get_field_index("label"), SCHEMA.field("label"), today)
+                if taken.num_rows:
+                    yield taken
+            start += batch.num_rows
+
+
+def read_file(output: str, file: File, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield columns of one features file, in the schema's order, `BATCH_ROWS` rows at a time; raises `RunError`."""
+    address = storage.join(output, file.name)
+    remedy = "delete its wave's folder, and its images are inferred again"
+    try:
+        with storage.open_input(address) as source:
+            parquet = pq.ParquetFile(source)
+            if parquet.metadata.num_rows != file.rows:
+                raise RunError(
+                    f"{address} has {parquet.metadata.num_rows} rows where {file.rows} were committed; {remedy}"
+                )
+            yield from parquet.iter_batches(BATCH_ROWS, columns=columns)
+    except FileNotFoundError:
+        raise RunError(f"{address} was committed and is gone; {remedy}") from None
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(f"{address} is damaged ({' '.join(str(error).split())[:200]}); {remedy}") from None
+
+
+def read_features(output: str, spark: "SparkSession | None" = None) -> "pa.Table | DataFrame":
+    """Read the current images: those of the latest run, each exactly once, with the model of that run.
+
+    Parameters
+    ----------
+    output : str
+        The `--output` of the run.
+    spark : SparkSession, optional
+        Given, the answer is a Spark DataFrame that its workers read; else an Arrow table (`.to_pandas()` for pandas).
+
+    Returns
+    -------
+    pyarrow.Table or pyspark.sql.DataFrame
+        Columns `path`, `label` string, `length` int64 bytes, `modified` timestamp, `status` (`ok` or `rejected`),
+        `reason`, `error` string, `width`, `height` int32 pixels, `features` list<float32> [d], `run` string.
+    """
+    output = storage.absolute(output)
+    current = read_current(output)
+    if spark is None:
+        return pa.Table.from_batches(read_batches(output, current.selections, SCHEMA.names), SCHEMA)
+    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only with Spark
+
+    from job.session import indexed, ship  # noqa: PLC0415
+
+    ship(spark)
+    selections = current.selections
+
+    def rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for index in batch.column(0).to_pylist():
+                yield from read_batches(output, [selections[index]], SCHEMA.names)
+
+    return indexed(spark, len(selections)).mapInArrow(rows, from_arrow_schema(SCHEMA))
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=True) + "\n").encode()

@@ -1,0 +1,153 @@
+"""The listing minus the store: which images are to be inferred, and which rows of the store stand for the others.
+
+A join of metadata in Spark; vectors are not read, and nothing is gathered on the driver.
+"""
+
+import pickle
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from job import storage
+from job.listing import Image, Listing, write_parts
+from job.session import RESULTS, collect, indexed, parallelism
+from job.store import File, Selection, read_file
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+# Rows of metadata that one task of the join holds, some 20 MB.
+_TASK_ROWS = 100_000
+
+_MASK = pa.schema([("file", pa.string()), ("row", pa.int32()), ("label", pa.string())])
+
+
+@dataclass
+class Difference:
+    """What a listing has beyond the store (`todo`), and what the store has of it, with its counts by status."""
+
+    todo: Listing = field(default_factory=Listing)
+    selections: list[Selection] = field(default_factory=list)
+    reused: Counter[str] = field(default_factory=Counter)
+
+
+def subtract(spark: "SparkSession", output: str, listing: Listing, files: list[File], work: str) -> Difference:
+    """Compare a listing with the store's files, by path, length and modification time.
+
+    Of several rows for one image version the youngest counts. What is written goes below `work` (an address below the
+    output).
+    """
+    if not files:
+        return Difference(todo=listing)
+    from pyspark.sql import functions as f  # noqa: PLC0415 - only with Spark
+
+    store = _stored(spark, output, files).groupBy("path", "length", "modified")
+    # File numbers grow with time.
+    latest = store.agg(f.max(f.struct("file", "row", "status")).alias("found"))
+    listed = _listed(spark, listing)
+    same = [listed[name].eqNullSafe(latest[name]) for name in ("path", "length", "modified")]
+    rows = listed.join(latest, same, "left").select(
+        listed["path"],
+        "label",
+        listed["length"],
+        listed["modified"],
+        "fault",
+        "found.file",
+        "found.row",
+        "found.status",
+    )
+    count = max(parallelism(spark), -(-listing.rows // _TASK_ROWS))
+    # All rows of one features file meet in one task; rows that no file has are spread by their path.
+    key = f.coalesce(f.col("file").cast("string"), f.col("path"))
+    names = [file.name for file in files]
+
+    def work_out(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from pyspark import TaskContext  # noqa: PLC0415 - known to the worker only
+
+        context = TaskContext.get()
+        number = context.partitionId() if context else 0
+        result = _split(batches, names, output, f"{work}/{{}}/part-{number:05d}")
+        yield pa.RecordBatch.from_pydict({"index": [number], "result": [pickle.dumps(result)]})
+
+    difference = Difference()
+    for _, (todo, mask, counts, reused) in sorted(
+        collect(rows.repartition(count, key).mapInArrow(work_out, RESULTS)), key=lambda result: result[0]
+    ):
+        difference.todo.add(todo)
+        difference.selections += [Selection(files[names.index(name)], mask, counts[name]) for name in sorted(counts)]
+        difference.reused += reused
+    return difference
+
+
+def _listed(spark: "SparkSession", listing: Listing) -> "DataFrame":
+    parts = [part.address for part in listing.parts]
+
+    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for index in batch.column(0).to_pylist():
+                with storage.open_input(parts[index]) as file:
+                    for rows in pq.ParquetFile(file).iter_batches(10_000):
+                        yield _with_integer_time(rows)
+
+    return indexed(spark, len(parts)).mapInArrow(
+        read, "path string, label string, length long, modified long, fault string"
+    )
+
+
+def _stored(spark: "SparkSession", output: str, files: list[File]) -> "DataFrame":
+    groups = [range(start, len(files), 4 * parallelism(spark)) for start in range(4 * parallelism(spark))]
+    groups = [group for group in groups if len(group)]
+
+    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for number in (number for index in batch.column(0).to_pylist() for number in groups[index]):
+                start = 0
+                for rows in read_file(output, files[number], ["path", "length", "modified", "status"]):
+                    place = {
+                        "file": pa.array([number] * rows.num_rows, pa.int32()),
+                        "row": pa.array(range(start, start + rows.num_rows), pa.int32()),
+                    }
+                    start += rows.num_rows
+                    named = dict(zip(rows.schema.names, _with_integer_time(rows).columns, strict=True))
+                    yield pa.RecordBatch.from_pydict(named | place)
+
+    return indexed(spark, len(groups)).mapInArrow(
+        read, "path string, length long, modified long, status string, file int, row int"
+    )
+
+
+def _with_integer_time(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the batch with `modified` as microseconds: Spark's own timestamps would go through time zones."""
+    index = rows.schema.get_field_index("modified")
+    return rows.set_column(index, "modified", rows.column(index).cast(pa.int64()))
+
+
+def _split(
+    batches: Iterable[pa.RecordBatch], names: list[str], output: str, target: str
+) -> tuple[Listing, str | None, dict[str, int], Counter[str]]:
+    """Write one task's share: what is to be inferred, as a listing, and the mask of what is there."""
+    todo: list[Image] = []
+    found: dict[str, list[tuple[int, str | None]]] = defaultdict(list)
+    reused: Counter[str] = Counter()
+    for batch in batches:
+        for row in batch.to_pylist():
+            if row["file"] is None:
+                todo.append(Image(row["path"], row["label"], row["length"], row["modified"], row["fault"]))
+            else:
+                found[names[row["file"]]].append((row["row"], row["label"]))
+                reused[row["status"]] += 1
+    listing = write_parts(todo, storage.join(output, target.format("todo")))
+    if not found:
+        return listing, None, {}, reused
+    mask = f"{target.format('selection')}.parquet"
+    rows = [
+        (name, row, label) for name in sorted(found) for row, label in sorted(found[name], key=lambda item: item[0])
+    ]
+    columns = dict(zip(_MASK.names, map(list, zip(*rows, strict=True)), strict=True))
+    with storage.create(storage.join(output, mask)) as path:
+        pq.write_table(pa.table(columns, schema=_MASK), path)
+    return listing, mask, {name: len(found[name]) for name in found}, reused
