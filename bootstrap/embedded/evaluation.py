@@ -1,0 +1,113 @@
+"""How well features tell fruit apart: rendered fruit never trained on and, where present, the 496 real pictures."""
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bootstrap.embedded import orchard
+
+Features = NDArray[np.float32]
+Embed = Callable[[Sequence[bytes]], Features]
+
+
+def nearest_is_right(gallery: Features, gallery_labels: Sequence[str], asked: Features, labels: Sequence[str]) -> float:
+    """Share of asked pictures whose nearest neighbour by cosine in a gallery has their label.
+
+    Parameters
+    ----------
+    gallery, asked : ndarray of float32, shapes (m, d) and (n, d)
+        Features.
+    gallery_labels, labels : sequences of str, lengths m and n
+        What they show.
+    """
+    best = (_unit(asked) @ _unit(gallery).T).argmax(1)
+    return float(np.mean(np.asarray(gallery_labels)[best] == np.asarray(labels)))
+
+
+def leave_one_out(features: Features, labels: Sequence[str]) -> float:
+    """Share of pictures whose nearest neighbour by cosine among all others has their label; features (n, d)."""
+    unit = _unit(features)
+    likeness = unit @ unit.T
+    np.fill_diagonal(likeness, -np.inf)
+    known = np.asarray(labels)
+    return float(np.mean(known[likeness.argmax(1)] == known))
+
+
+def components(features: Features, count: int) -> Features:
+    """Project features (n, d) on their first principal components, centred; shape (n, count)."""
+    centred = features.astype(np.float64) - features.mean(0, dtype=np.float64)
+    left, size, _ = np.linalg.svd(centred, full_matrices=False)
+    return np.asarray(left[:, :count] * size[:count], np.float32)
+
+
+def rendered_figures(embed: Embed, fruits: int = 240, plain: int = 12, other: int = 8) -> dict[str, float]:
+    """Figures on rendered fruit that training never saw.
+
+    Parameters
+    ----------
+    embed : callable
+        Encoded pictures to features (n, d).
+    fruits, plain, other : int
+        How many fruits, and how many views of each about one axis and about another.
+    """
+    numbers = range(orchard.UNSEEN, orchard.UNSEEN + fruits)
+    sets = [orchard.turntables(number, plain, other) for number in numbers]
+    gallery = embed([_jpeg(picture) for first, _ in sets for picture in first])
+    asked = embed([_jpeg(picture) for _, second in sets for picture in second])
+    gallery_labels = [str(number) for number in numbers for _ in range(plain)]
+    labels = [str(number) for number in numbers for _ in range(other)]
+    family = orchard.FAMILY
+    kinds = [str(int(label) // family) for label in labels]
+    gallery_kinds = [str(int(label) // family) for label in gallery_labels]
+    founders = [i for i, label in enumerate(labels) if int(label) % family == 0]
+    gallery_founders = [i for i, label in enumerate(gallery_labels) if int(label) % family == 0]
+    return {
+        "rendered, plain views, leave-one-out": leave_one_out(gallery, gallery_labels),
+        "rendered, other axis to plain views": nearest_is_right(gallery, gallery_labels, asked, labels),
+        "rendered, the same, family only": nearest_is_right(gallery, gallery_kinds, asked, kinds),
+        "rendered, the same, one fruit a family": nearest_is_right(
+            gallery[gallery_founders],
+            [gallery_kinds[i] for i in gallery_founders],
+            asked[founders],
+            [kinds[i] for i in founders],
+        ),
+    }
+
+
+def real_figures(embed: Embed, folder: Path) -> dict[str, float]:
+    """Figures on the 496 real pictures (one folder a label, `r_` in the names of the second turn).
+
+    Parameters
+    ----------
+    embed : callable
+        Encoded pictures to features (n, d).
+    folder : Path
+        Holds one folder a label.
+    """
+    files = sorted(folder.glob("*/*.jpg"))
+    labels = [file.parent.name for file in files]
+    features = embed([file.read_bytes() for file in files])
+    known = [not file.name.startswith("r_") and int(file.name.split("_")[0]) < 100 for file in files]
+    inside, outside = np.flatnonzero(known), np.flatnonzero(~np.array(known))
+    return {
+        "real, leave-one-out, features": leave_one_out(features, labels),
+        "real, leave-one-out, 50 components": leave_one_out(components(features, 50), labels),
+        "real, views 0-99 to all others": nearest_is_right(
+            features[inside], [labels[i] for i in inside], features[outside], [labels[i] for i in outside]
+        ),
+    }
+
+
+def _jpeg(picture: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
+def _unit(features: Features) -> Features:
+    length = np.sqrt((features**2).sum(1, keepdims=True))
+    return np.asarray(features / np.maximum(length, 1e-12), np.float32)

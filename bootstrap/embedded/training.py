@@ -1,0 +1,215 @@
+"""The recipe: MobileNetV2, alpha 0.35, learns that two views of one rendered fruit are alike and other fruits are not.
+
+Supervised contrastive loss (Khosla et al. 2020) on the pooled features themselves, which is how they are used: by the
+cosine between them. Close relatives share a batch. Pictures grow from small to the 224 pixels of real use.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bootstrap.embedded.orchard import FAMILY, Orchard, plant
+
+ALPHA = 0.35
+INPUT_SIZE = 224  # pixels
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training: share of the time, side of the pictures in pixels, fruits and views in a batch."""
+
+    share: float
+    size: int
+    fruits: int
+    views: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the result beside the orchard and the time."""
+
+    stages: tuple[Stage, ...] = (Stage(0.55, 112, 32, 4), Stage(0.2, 160, 24, 4), Stage(0.25, 224, 16, 4))
+    relatives: int = 2  # fruits of a family that share a batch
+    rate: float = 3e-3
+    weight_decay: float = 1e-4
+    temperature: float = 0.1
+    average: float = 0.998  # decay of the running mean of the weights, per step
+    momentum: float = 0.95  # of batch normalisation
+    seed: int = 1
+
+
+def train(folder: Path, minutes: float, orchard: Orchard, recipe: Recipe, tell: Callable[[str], None]) -> Any:
+    """Train from nothing, or go on from the last checkpoint in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        For the rendered pictures and the checkpoints.
+    minutes : float
+        Time to train, rendering and the final calibration not counted.
+    orchard : Orchard
+        What to train on.
+    recipe : Recipe
+        How.
+    tell : callable
+        Called with a line of progress now and then.
+
+    Returns
+    -------
+    keras.Model
+        MobileNetV2 without top, average pooling, its weights the running mean of those trained.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow as tf  # noqa: PLC0415  (seconds to load, and needed only here)
+
+    pictures = plant(folder / "pictures", orchard, lambda done, of: tell(f"rendered {done} of {of} files"))
+    tf.keras.utils.set_random_seed(recipe.seed)
+    network = build(tf, (None, None, 3), recipe.momentum)
+    mean = build(tf, (None, None, 3), recipe.momentum)
+    optimizer = tf.keras.optimizers.AdamW(recipe.rate, weight_decay=recipe.weight_decay)
+    optimizer.build(network.trainable_variables)
+    seconds, steps = tf.Variable(0.0, dtype=tf.float64), tf.Variable(0, dtype=tf.int64)
+    checkpoint = tf.train.Checkpoint(network=network, mean=mean, optimizer=optimizer, seconds=seconds, steps=steps)
+    manager = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=1)
+    if manager.restore_or_initialize():
+        tell(f"going on at step {int(steps)}, {float(seconds) / 60:.1f} minutes trained")
+
+    step = _make_step(tf, network, mean, optimizer, recipe)
+    total = minutes * 60
+    loss, told, saved, begun = 0.0, time.monotonic(), time.monotonic(), time.monotonic() - float(seconds)
+    while (now := time.monotonic()) - begun < total:
+        progress = (now - begun) / total
+        stage = _stage_at(recipe, progress)
+        # The batch follows from the number of the step, so a training that goes on sees the pictures it would have.
+        rng = np.random.default_rng((recipe.seed, int(steps)))
+        chosen, labels = _batch(orchard, stage, recipe.relatives, rng)
+        batch = _flipped(pictures[chosen[:, 0], chosen[:, 1]], rng)
+        rate = recipe.rate * min(1, (int(steps) + 1) / 200) * (0.5 + 0.5 * np.cos(np.pi * progress)) + 1e-6
+        value = float(step(tf.constant(batch), tf.constant(labels), tf.constant(rate, tf.float32), size=stage.size))
+        loss = value if loss == 0 else 0.98 * loss + 0.02 * value
+        steps.assign_add(1)
+        if now - told > 20:
+            told = now
+            tell(f"{(now - begun) / 60:5.1f} of {minutes:g} min  step {int(steps)}  {stage.size} px  loss {loss:.3f}")
+        if now - saved > 60:
+            saved = now
+            seconds.assign(now - begun)
+            manager.save()
+    seconds.assign(total)
+    manager.save()
+    _calibrate(tf, mean, pictures, recipe)
+    final = build(tf, (INPUT_SIZE, INPUT_SIZE, 3), recipe.momentum)
+    final.set_weights(mean.get_weights())
+    return final
+
+
+def describe(orchard: Orchard, recipe: Recipe) -> str:
+    """Write the settings as one line of JSON."""
+    return json.dumps({"orchard": asdict(orchard), "recipe": asdict(recipe)})
+
+
+def build(tf: Any, shape: tuple[int | None, int | None, int], momentum: float) -> Any:
+    """Make an untrained network; quicker batch normalisation than Keras' 0.999 suits a short training."""
+    network = tf.keras.applications.MobileNetV2(
+        alpha=ALPHA, weights=None, include_top=False, pooling="avg", input_shape=shape
+    )
+    for layer in network.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = momentum
+    return network
+
+
+def _stage_at(recipe: Recipe, progress: float) -> Stage:
+    ends = np.cumsum([stage.share for stage in recipe.stages])
+    return recipe.stages[min(int(np.searchsorted(ends, progress, "right")), len(recipe.stages) - 1)]
+
+
+def _batch(
+    orchard: Orchard, stage: Stage, relatives: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Choose fruits with some of their relatives: (n, 2) fruit and view, (n,) labels."""
+    families = rng.choice(orchard.fruits // FAMILY, stage.fruits // relatives, replace=False)
+    fruits = (families[:, None] * FAMILY + np.argsort(rng.random((len(families), FAMILY)))[:, :relatives]).ravel()
+    seen = np.argsort(rng.random((len(fruits), orchard.views)))[:, : stage.views]
+    chosen = np.stack([np.repeat(fruits, stage.views), seen.ravel()], 1)
+    return chosen, np.repeat(np.arange(len(fruits), dtype=np.int32), stage.views)
+
+
+def _flipped(batch: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Mirror and turn each picture at random: eight pictures from one."""
+    for number, how in enumerate(rng.integers(0, 8, len(batch))):
+        picture = batch[number]
+        picture = picture[::-1] if how & 1 else picture
+        picture = picture[:, ::-1] if how & 2 else picture
+        batch[number] = (picture.transpose(1, 0, 2) if how & 4 else picture).copy()
+    return batch
+
+
+def _pixels(tf: Any, batch: Any, size: int) -> Any:
+    """Bicubic to size x size, as in real use, and -1 to 1."""
+    large = tf.image.resize(tf.cast(batch, tf.float32), (size, size), "bicubic")
+    return tf.clip_by_value(tf.round(large), 0.0, 255.0) / 127.5 - 1.0
+
+
+def _make_step(tf: Any, network: Any, mean: Any, optimizer: Any, recipe: Recipe) -> Any:
+    @tf.function  # type: ignore[untyped-decorator]
+    def step(batch: Any, labels: Any, rate: Any, *, size: int) -> Any:
+        optimizer.learning_rate.assign(rate)
+        with tf.GradientTape() as tape:
+            features = network(_pixels(tf, batch, size), training=True)
+            loss = contrast(tf, features, labels, recipe.temperature)
+        gradients = tape.gradient(loss, network.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+        # Early on the mean follows quickly, or it would remember the untrained weights.
+        count = tf.cast(optimizer.iterations, tf.float32)
+        decay = tf.minimum(recipe.average, (1.0 + count) / (10.0 + count))
+        for slow, fast in zip(mean.weights, network.weights, strict=True):
+            slow.assign(decay * slow + (1.0 - decay) * fast)
+        return loss
+
+    return step
+
+
+def contrast(tf: Any, features: Any, labels: Any, temperature: float) -> Any:
+    """Supervised contrastive loss.
+
+    Parameters
+    ----------
+    tf : module
+        TensorFlow.
+    features : Tensor of float32, shape (n, d)
+        Pooled features.
+    labels : Tensor of int32, shape (n,)
+        Which fruit; each at least twice.
+    temperature : float
+        Divides the cosines.
+
+    Returns
+    -------
+    Tensor of float32, shape ()
+        Mean over the pictures of -log of the share that their fruit's other views have in the softmax, in nats.
+    """
+    unit = tf.math.l2_normalize(features, -1, epsilon=1e-8)
+    self_mask = tf.eye(tf.shape(unit)[0])
+    likeness = tf.matmul(unit, unit, transpose_b=True) / temperature - 1e9 * self_mask
+    same = tf.cast(labels[:, None] == labels[None], tf.float32) - self_mask
+    log_share = likeness - tf.reduce_logsumexp(likeness, 1, keepdims=True)
+    return -tf.reduce_mean(tf.reduce_sum(tf.where(same > 0, log_share, 0.0), 1) / tf.reduce_sum(same, 1))
+
+
+def _calibrate(tf: Any, mean: Any, pictures: NDArray[np.uint8], recipe: Recipe) -> None:
+    """Measure batch normalisation's statistics anew, for the averaged weights at the size of real use."""
+    rng = np.random.default_rng((recipe.seed, 0xCA))
+    layers = [layer for layer in mean.layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
+    for number in range(40):
+        for layer in layers:
+            layer.momentum = number / (number + 1)  # a plain mean over the batches
+        fruits, seen = rng.integers(0, pictures.shape[0], 64), rng.integers(0, pictures.shape[1], 64)
+        mean(_pixels(tf, pictures[fruits, seen], INPUT_SIZE), training=True)
