@@ -95,9 +95,9 @@ def make(wish: Wish, folder: Path) -> tuple[Description, bool]:
         wanted = _description(alpha, size, "imagenet", "Keras' ImageNet weights", "")
         if (found := _found(folder)) and replace(found, weights_sha256="", tflite_sha256="", features=0) == wanted:
             return found, False
-        network = _import_network()
+        network = import_network()
         file = network.imagenet_file(alpha, size)
-        wanted = replace(wanted, weights_sha256=_sha256(file.read_bytes()))
+        wanted = replace(wanted, weights_sha256=sha256(file.read_bytes()))
     else:
         file = Path(wish.weights)
         try:
@@ -106,14 +106,14 @@ def make(wish: Wish, folder: Path) -> tuple[Description, bool]:
             raise JobError(
                 f"cannot read the weights {file}: {error.strerror}; --weights is embedded, imagenet or a file"
             ) from None
-        wanted = _description(alpha, size, file.name, f"read from the file {file.name}", _sha256(data))
+        wanted = _description(alpha, size, file.name, f"read from the file {file.name}", sha256(data))
         if (found := _found(folder)) and replace(found, tflite_sha256="", features=0) == wanted:
             return found, False
-        network = _import_network()
+        network = import_network()
     model = network.build(alpha, size)
     network.load_weights(model, file, alpha)
     tflite = network.export(model)
-    made = replace(wanted, features=int(model.output_shape[-1]), tflite_sha256=_sha256(tflite))
+    made = replace(wanted, features=int(model.output_shape[-1]), tflite_sha256=sha256(tflite))
     save(folder, tflite, made, lambda part: network.check(model, part))
     return made, True
 
@@ -184,7 +184,7 @@ def _check_numbers(alpha: float, size: int) -> None:
         raise JobError(f"--input-size {size} is out of range: 32 to 1024 pixels")
 
 
-def _import_network() -> ModuleType:
+def import_network() -> ModuleType:
     """Load what needs TensorFlow, or say how to have it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -197,7 +197,8 @@ def _import_network() -> ModuleType:
     return network
 
 
-def _sha256(data: bytes) -> str:
+def sha256(data: bytes) -> str:
+    """Return the digest in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 

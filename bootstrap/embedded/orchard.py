@@ -54,7 +54,11 @@ def plant(folder: Path, orchard: Orchard, tell: Callable[[int, int], None]) -> N
     place = folder / f"{orchard.fruits}x{orchard.views}-{orchard.seed}-{fingerprint()[:12]}"
     place.mkdir(parents=True, exist_ok=True)
     files = [place / f"{start:06d}.npy" for start in range(0, orchard.fruits, CHUNK)]
-    missing = [(file, int(file.stem), orchard) for file in files if not file.exists()]
+    missing = [
+        (file, range(int(file.stem), min(int(file.stem) + CHUNK, orchard.fruits)), orchard)
+        for file in files
+        if not file.exists()
+    ]
     tell(len(files) - len(missing), len(files))
     if missing:
         with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, len(missing))) as pool:
@@ -67,9 +71,8 @@ def plant(folder: Path, orchard: Orchard, tell: Callable[[int, int], None]) -> N
     return pictures
 
 
-def _render_chunk(task: tuple[Path, int, Orchard]) -> None:
-    file, start, orchard = task
-    fruits = range(start, min(start + CHUNK, orchard.fruits))
+def _render_chunk(task: tuple[Path, range, Orchard]) -> None:
+    file, fruits, orchard = task
     pictures = np.stack([views(fruit, orchard.views, orchard.seed) for fruit in fruits])
     part = file.with_suffix(".part")
     with part.open("wb") as out:

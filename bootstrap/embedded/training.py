@@ -86,11 +86,11 @@ def train(folder: Path, minutes: float, orchard: Orchard, recipe: Recipe, tell: 
     loss, told, saved, begun = 0.0, time.monotonic(), time.monotonic(), time.monotonic() - float(seconds)
     while (now := time.monotonic()) - begun < total:
         progress = (now - begun) / total
-        stage = _stage_at(recipe, progress)
+        stage = stage_at(recipe, progress)
         # The batch follows from the number of the step, so a training that goes on sees the pictures it would have.
         rng = np.random.default_rng((recipe.seed, int(steps)))
-        chosen, labels = _batch(orchard, stage, recipe.relatives, rng)
-        batch = _flipped(pictures[chosen[:, 0], chosen[:, 1]], rng)
+        chosen, labels = choose(orchard, stage, recipe.relatives, rng)
+        batch = flip(pictures[chosen[:, 0], chosen[:, 1]], rng)
         rate = recipe.rate * min(1, (int(steps) + 1) / 200) * (0.5 + 0.5 * np.cos(np.pi * progress)) + 1e-6
         value = float(step(tf.constant(batch), tf.constant(labels), tf.constant(rate, tf.float32), size=stage.size))
         loss = value if loss == 0 else 0.98 * loss + 0.02 * value
@@ -110,9 +110,9 @@ def train(folder: Path, minutes: float, orchard: Orchard, recipe: Recipe, tell: 
     return final
 
 
-def describe(orchard: Orchard, recipe: Recipe) -> str:
+def describe(orchard: Orchard, recipe: Recipe, minutes: float) -> str:
     """Write the settings as one line of JSON."""
-    return json.dumps({"orchard": asdict(orchard), "recipe": asdict(recipe)})
+    return json.dumps({"minutes": minutes, "orchard": asdict(orchard), "recipe": asdict(recipe)})
 
 
 def build(tf: Any, shape: tuple[int | None, int | None, int], momentum: float) -> Any:
@@ -126,12 +126,13 @@ def build(tf: Any, shape: tuple[int | None, int | None, int], momentum: float) -
     return network
 
 
-def _stage_at(recipe: Recipe, progress: float) -> Stage:
+def stage_at(recipe: Recipe, progress: float) -> Stage:
+    """Find the stage for a share of the time, 0 to 1."""
     ends = np.cumsum([stage.share for stage in recipe.stages])
     return recipe.stages[min(int(np.searchsorted(ends, progress, "right")), len(recipe.stages) - 1)]
 
 
-def _batch(
+def choose(
     orchard: Orchard, stage: Stage, relatives: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Choose fruits with some of their relatives: (n, 2) fruit and view, (n,) labels."""
@@ -142,7 +143,7 @@ def _batch(
     return chosen, np.repeat(np.arange(len(fruits), dtype=np.int32), stage.views)
 
 
-def _flipped(batch: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def flip(batch: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Mirror and turn each picture at random: eight pictures from one."""
     for number, how in enumerate(rng.integers(0, 8, len(batch))):
         picture = batch[number]
