@@ -144,13 +144,20 @@ def _write_csv(address: str, tables: Iterator[pa.Table], schema: pa.Schema, expe
         with path.open("wb") as file:
             # Arrow's writer quotes every name in its own header line: the contract is a plain one.
             file.write((";".join(schema.names) + "\n").encode())
-            options = pa.csv.WriteOptions(include_header=False, delimiter=";", quoting_style="needed")
-            with pa.csv.CSVWriter(file, schema, write_options=options) as writer:
-                for table in tables:
-                    writer.write_table(_harmless(table))
-                    count += table.num_rows
+            for table in tables:
+                rows = _harmless(table)
+                # Arrow's `needed` quotes every text; quotes are for texts that would break the line without them.
+                style = "needed" if _needs_quotes(rows) else "none"
+                options = pa.csv.WriteOptions(include_header=False, delimiter=";", quoting_style=style)
+                pa.csv.write_csv(rows, file, options)
+                count += table.num_rows
         if count != expected:
             raise RunError(f"{address} came to {count} rows where {expected} were expected, and is left as it was")
+
+
+def _needs_quotes(table: pa.Table) -> bool:
+    texts = [table.column(field.name) for field in table.schema if field.type == pa.string()]
+    return any(pc.any(pc.match_substring_regex(text, r'[;"\r\n]')).as_py() for text in texts)
 
 
 def _harmless(table: pa.Table) -> pa.Table:

@@ -30,6 +30,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 JAVA_VERSIONS = (17, 21)
+NO_JAVA = (
+    "Spark needs Java 17 or 21 and none was found; on Debian or Ubuntu: apt-get install openjdk-17-jre-headless,"
+    " on macOS: brew install openjdk@17; or point JAVA_HOME to one"
+)
 
 # Four attempts a task: local mode has no retries unless it is asked for them.
 LOCAL_MASTER = "local[*,4]"
@@ -91,10 +95,7 @@ def local_session(settings: Settings, log: Log) -> Iterator["SparkSession"]:
 
     home = find_java()
     if home is None:
-        raise JobError(
-            "Spark needs Java 17 or 21 and none was found; on Debian or Ubuntu: apt-get install"
-            " openjdk-17-jre-headless, on macOS: brew install openjdk@17; or point JAVA_HOME to one"
-        )
+        raise JobError(NO_JAVA)
     os.environ["JAVA_HOME"] = str(home)
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"

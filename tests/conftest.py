@@ -1,0 +1,97 @@
+"""What tests share: one Spark session, real pictures, a small model made on the spot, real data where it is present."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pyspark.sql import SparkSession
+
+from job.model import Description, describe
+from job.session import Log, local_session
+from job.settings import Settings
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    log = Log(tmp_path_factory.mktemp("spark") / "spark.log")
+    with local_session(Settings(master="local[2,4]"), log) as session:
+        yield session
+
+
+def shared(name: str) -> Path:
+    """Return a file or folder of the optional test data, or skip, saying so."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"SKIPPED, NOT PROVEN: needs the optional test data {name}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def fruits496() -> Path:
+    return shared("data/fruits360-test496")
+
+
+@pytest.fixture(scope="session")
+def imagenet035_weights() -> Path:
+    return shared("weights/mobilenet_v2_0.35_224_no_top.weights.h5")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a model folder that infers in a blink: a random 16-feature network on 32 x 32 pixels."""
+    return make_tiny_model(tmp_path_factory.mktemp("tiny-model"), seed=1)
+
+
+def make_tiny_model(folder: Path, seed: int, features: int = 16) -> Path:
+    """Write a model folder with a small real network (one convolution, average pooling), random but seeded."""
+    from bootstrap.network import export
+
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    network = keras.Sequential(
+        [
+            keras.layers.Input((32, 32, 3)),
+            keras.layers.Conv2D(features, 3, strides=2, activation="relu6"),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
+    tflite = export(network)
+    description = Description(
+        architecture="tiny",
+        alpha=1.0,
+        input_size=32,
+        features=features,
+        weights=f"random, seed {seed}",
+        weights_note="for tests",
+        weights_sha256="0" * 64,
+        preprocessing="RGB, x / 127.5 - 1",
+        tflite_sha256=hashlib.sha256(tflite).hexdigest(),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.tflite").write_bytes(tflite)
+    (folder / "model.json").write_bytes(describe(description))
+    return folder
+
+
+def make_pictures(folder: Path, labels: dict[str, int], size: int = 40) -> Path:
+    """Write so many different small JPEGs for each label, one folder a label."""
+    for number, (label, count) in enumerate(labels.items()):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            rng = np.random.default_rng([number, index])
+            coarse = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
+            Image.fromarray(coarse).resize((size, size)).save(folder / label / f"{index:03d}.jpg", quality=92)
+    return folder
+
+
+def run_json(output: Path) -> dict:  # type: ignore[type-arg]
+    """Return what the run has said of itself."""
+    result: dict = json.loads((output / "run.json").read_text())  # type: ignore[type-arg]
+    return result
