@@ -275,7 +275,9 @@ def _refuse_doubles(root: str, tasks: list[_Lookup], hashes: NDArray[np.int64]) 
         return
     doubled = set(values[counts > 1].tolist())
     for task in tasks:
-        for path in pq.read_table(storage.open_input(task.chunk)).column("path").to_pylist():
+        with storage.open_input(task.chunk) as file:
+            paths = pq.read_table(file).column("path").to_pylist()
+        for path in paths:
             if hash(path) in doubled:
                 raise JobError(f"the manifest {root} lists {path} more than once")
 

@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from job import storage
 from job.errors import JobError, RunError
 from job.image import DECODER_VERSION
 from job.model import DESCRIPTION, TFLITE
-from job.pca import Basis, Moments, fit, merge_all
+from job.pca import Basis, Moments, fit
 from job.progress import Progress
 from job.results import (
     CSV,
     REJECTED_CSV,
-    REJECTED_SCHEMA,
     RESULTS_SCHEMA,
     RUN,
     Readback,
@@ -36,7 +34,19 @@ from job.results import (
 )
 from job.session import parallelism, run_tasks, ship
 from job.settings import DEFAULT_COMPONENTS, Settings
-from job.store import OK, Current, Selection, model_folder, read_batches, read_current, remove_runs, work_folder
+from job.store import (
+    OK,
+    Current,
+    Selection,
+    deal,
+    model_folder,
+    read_batches,
+    read_current,
+    remove_runs,
+    vectors,
+    work_folder,
+)
+from job.summary import Share, Summary, merge, summarise
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -137,6 +147,11 @@ class _Work:
     current: Current
 
     @property
+    def features(self) -> int:
+        length: int = self.current.model["features"]
+        return length
+
+    @property
     def model(self) -> str:
         return f"pca_model/run={self.run}"
 
@@ -154,8 +169,13 @@ def _reduce(
 ) -> dict[str, Any]:
     current, seconds, clock = work.current, dict(work.current.seconds), _Clock()
     cores = parallelism(spark)
-    groups = _groups(current.selections, min(MOMENT_TASKS, 2 * cores))
-    summary = _merge(run_tasks(spark, _summarise, [_Summing(work, *group, known is None) for group in groups]))
+    shares = [
+        Share(
+            work.output, some, work.features, known is None, storage.join(work.rejected, f"part-{number:05d}.parquet")
+        )
+        for number, some in enumerate(deal(current.selections, min(MOMENT_TASKS, 2 * cores)))
+    ]
+    summary = merge(run_tasks(spark, summarise, shares))
     if not summary.ok:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.most_common())
         raise RunError(f"no image can be used; rejected: {reasons}")
@@ -165,8 +185,8 @@ def _reduce(
     seconds["pca"] = clock.lap()
 
     k = len(basis.components)
-    groups = _groups(current.selections, max(cores, -(-summary.ok.total() * k // _TASK_VALUES)))
-    written = run_tasks(spark, _project, [_Projection(work, *group) for group in groups])
+    groups = deal(current.selections, max(cores, -(-summary.ok.total() * k // _TASK_VALUES)))
+    written = run_tasks(spark, _project, [_Projection(work, *group) for group in enumerate(groups)])
     parts = [storage.join(work.output, work.results, part) for part in written if part]
     seconds["results"] = clock.lap()
     validation = _validate(current, summary, run_tasks(spark, _read_part, [(part, k) for part in parts]), basis)
@@ -216,87 +236,6 @@ class _Clock:
         return took
 
 
-def _groups(selections: Sequence[Selection], tasks: int) -> list[tuple[int, list[Selection]]]:
-    """Deal selections out to about so many tasks, evenly by rows; those that share a mask stay together."""
-    bundles: dict[str, list[Selection]] = {}
-    for selection in selections:
-        bundles.setdefault(selection.mask or selection.file.name, []).append(selection)
-    shares: list[list[Selection]] = [[] for _ in range(min(len(bundles), tasks))]
-    loads = [0] * len(shares)
-    for bundle in sorted(bundles.values(), key=lambda bundle: -sum(selection.rows for selection in bundle)):
-        lightest = loads.index(min(loads))
-        shares[lightest] += bundle
-        loads[lightest] += sum(selection.rows for selection in bundle)
-    return list(enumerate(shares))
-
-
-@dataclass(frozen=True)
-class _Summing:
-    """What one task sums up; the moments only where a basis is to be fitted."""
-
-    work: _Work
-    number: int
-    selections: list[Selection]
-    moments: bool
-
-
-@dataclass(frozen=True)
-class _Summary:
-    """What was read of the features: moments of the usable vectors, counts by label and reason, faults."""
-
-    moments: Moments
-    ok: Counter[str]
-    rejected: Counter[str]
-    reasons: Counter[str]
-    not_finite: int
-    rejected_parts: list[str]
-
-
-def _summarise(task: _Summing) -> _Summary:
-    """Sum up one task's features, in a worker; its rejected images go to a part, sorted by path."""
-    d = task.work.current.model["features"]
-    moments = Moments.empty(d)
-    ok, rejected = Counter[str](), Counter[str]()
-    not_finite, refused = 0, []
-    columns = ["path", "label", "status", "reason", "error", "features"]
-    for batch in read_batches(task.work.output, task.selections, columns):
-        usable = batch.filter(pa.compute.equal(batch.column("status"), OK))
-        vectors = _vectors(usable, d)
-        not_finite += int(np.count_nonzero(~np.isfinite(vectors).all(axis=1)))
-        if task.moments:
-            moments = moments.merge(Moments.of(vectors))
-        ok += Counter(label or "" for label in usable.column("label").to_pylist())
-        others = batch.filter(pa.compute.not_equal(batch.column("status"), OK))
-        rejected += Counter(label or "" for label in others.column("label").to_pylist())
-        refused.append(others.select(REJECTED_SCHEMA.names))
-    table = pa.Table.from_batches(refused, REJECTED_SCHEMA) if refused else REJECTED_SCHEMA.empty_table()
-    parts = []
-    if table.num_rows:
-        parts.append(storage.join(task.work.rejected, f"part-{task.number:05d}.parquet"))
-        with storage.create(parts[0]) as path:
-            pq.write_table(table.sort_by("path"), path)
-    return _Summary(moments, ok, rejected, Counter(table.column("reason").to_pylist()), not_finite, parts)
-
-
-def _vectors(batch: pa.RecordBatch, d: int) -> NDArray[np.float32]:
-    """Return the features of usable rows as an array [n, d] float32."""
-    values = batch.column("features").flatten().to_numpy(zero_copy_only=False)
-    if len(values) != batch.num_rows * d:
-        raise RunError(f"features of {len(values)} values for {batch.num_rows} images, where each has {d}")
-    return np.asarray(values, np.float32).reshape(-1, d)
-
-
-def _merge(summaries: list[_Summary]) -> _Summary:
-    return _Summary(
-        merge_all([one.moments for one in summaries]),
-        sum((one.ok for one in summaries), Counter[str]()),
-        sum((one.rejected for one in summaries), Counter[str]()),
-        sum((one.reasons for one in summaries), Counter[str]()),
-        sum(one.not_finite for one in summaries),
-        [part for one in summaries for part in one.rejected_parts],
-    )
-
-
 def _fit(settings: Settings, moments: Moments, current: Current) -> Basis:
     return fit(moments, _components(settings), settings.variance, current.fingerprint, settings.as_dict())
 
@@ -341,14 +280,14 @@ def _project(task: _Projection) -> str | None:
 
 
 def _projected(task: _Projection, basis: Basis) -> Iterator[pa.RecordBatch]:
-    d, k = task.work.current.model["features"], len(basis.components)
+    k = len(basis.components)
     for batch in read_batches(task.work.output, task.selections, ["path", "label", "status", "features"]):
-        usable = batch.filter(pa.compute.equal(batch.column("status"), OK))
-        values = pa.array(basis.project(_vectors(usable, d)).astype(np.float32).ravel())
+        usable = batch.filter(pc.equal(batch.column("status"), OK))
+        values = pa.array(basis.project(vectors(usable, task.work.features)).astype(np.float32).ravel())
         offsets = pa.array(np.arange(usable.num_rows + 1, dtype=np.int32) * k)
-        vectors = pa.ListArray.from_arrays(offsets, values).cast(RESULTS_SCHEMA.field("pca_features").type)
+        coordinates = pa.ListArray.from_arrays(offsets, values).cast(RESULTS_SCHEMA.field("pca_features").type)
         yield pa.RecordBatch.from_arrays(
-            [usable.column("path"), usable.column("label"), vectors], schema=RESULTS_SCHEMA
+            [usable.column("path"), usable.column("label"), coordinates], schema=RESULTS_SCHEMA
         )
 
 
@@ -356,7 +295,7 @@ def _read_part(task: tuple[str, int]) -> Readback:
     return read_back(*task)
 
 
-def _validate(current: Current, summary: _Summary, parts: list[Readback], basis: Basis) -> dict[str, str]:
+def _validate(current: Current, summary: Summary, parts: list[Readback], basis: Basis) -> dict[str, str]:
     """Compare what was read back with what was listed; the values are `ok` or say what is wrong."""
     counts = current.counts
     paths = np.concatenate([part.paths for part in parts]) if parts else np.zeros(0, np.uint64)

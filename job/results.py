@@ -88,7 +88,7 @@ def read_back(address: str, k: int) -> Readback:
 
 def merged(addresses: Sequence[str]) -> Iterator[pa.Table]:
     """Yield the rows of Parquet parts, each sorted by `path`, as one sorted stream, a few thousand rows at a time."""
-    readers = {address: pq.ParquetFile(storage.open_input(address)).iter_batches(_MERGE_ROWS) for address in addresses}
+    readers = {address: _batches(address) for address in addresses}
     heads: dict[str, pa.Table] = {}
     while readers or heads:
         for address in [address for address in readers if address not in heads]:
@@ -111,6 +111,11 @@ def merged(addresses: Sequence[str]) -> Iterator[pa.Table]:
             else:
                 heads[address] = head.slice(count)
         yield pa.concat_tables(ready).sort_by("path")
+
+
+def _batches(address: str) -> Iterator[pa.RecordBatch]:
+    with storage.open_input(address) as file:
+        yield from pq.ParquetFile(file).iter_batches(_MERGE_ROWS)
 
 
 def _count_up_to(table: pa.Table, bound: bytes) -> int:

@@ -7,14 +7,16 @@ features/_CURRENT.json                              the images of the latest run
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from job import storage
 from job.errors import JobError, RunError
@@ -213,7 +215,8 @@ def read_batches(output: str, selections: list[Selection], columns: list[str]) -
         labels: dict[int, str | None] | None = None
         if selection.mask is not None:
             if selection.mask not in masks:
-                masks = {selection.mask: pq.read_table(storage.open_input(storage.join(output, selection.mask)))}
+                with storage.open_input(storage.join(output, selection.mask)) as file:
+                    masks = {selection.mask: pq.read_table(file)}
             table = masks[selection.mask]
             rows = table.filter(pc.equal(table.column("file"), selection.file.name))
             labels = dict(zip(rows.column("row").to_pylist(), rows.column("label").to_pylist(), strict=True))
@@ -248,6 +251,28 @@ def read_file(output: str, file: File, columns: list[str]) -> Iterator[pa.Record
         raise RunError(f"{address} was committed and is gone; {remedy}") from None
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"{address} is damaged ({' '.join(str(error).split())[:200]}); {remedy}") from None
+
+
+def vectors(batch: pa.RecordBatch, d: int) -> NDArray[np.float32]:
+    """Return the features of usable rows as an array [n, d] float32."""
+    values = batch.column("features").flatten().to_numpy(zero_copy_only=False)
+    if len(values) != batch.num_rows * d:
+        raise RunError(f"features of {len(values)} values for {batch.num_rows} images, where each has {d}")
+    return np.asarray(values, np.float32).reshape(-1, d)
+
+
+def deal(selections: Sequence[Selection], tasks: int) -> list[list[Selection]]:
+    """Deal selections out to about so many tasks, evenly by rows; those that share a mask stay together."""
+    bundles: dict[str, list[Selection]] = {}
+    for selection in selections:
+        bundles.setdefault(selection.mask or selection.file.name, []).append(selection)
+    shares: list[list[Selection]] = [[] for _ in range(min(len(bundles), tasks))]
+    loads = [0] * len(shares)
+    for bundle in sorted(bundles.values(), key=lambda bundle: -sum(selection.rows for selection in bundle)):
+        lightest = loads.index(min(loads))
+        shares[lightest] += bundle
+        loads[lightest] += sum(selection.rows for selection in bundle)
+    return shares
 
 
 def read_features(output: str, spark: "SparkSession | None" = None) -> "pa.Table | DataFrame":

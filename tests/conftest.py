@@ -50,9 +50,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_tiny_model(folder: Path, seed: int, features: int = 16) -> Path:
     """Write a model folder with a small real network (one convolution, average pooling), random but seeded."""
-    from bootstrap.network import export
+    # TensorFlow takes seconds to load: only where a model is made.
+    import keras  # noqa: PLC0415
 
-    import keras
+    from bootstrap.network import export  # noqa: PLC0415
 
     keras.utils.set_random_seed(seed)
     network = keras.Sequential(
