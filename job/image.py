@@ -96,7 +96,7 @@ def decode(data: bytes, input_size: int, mode: str = "fast", max_pixels: int = D
     except UnidentifiedImageError:
         raise Rejected(NOT_AN_IMAGE, "no known image format") from None
     except Exception as error:  # noqa: BLE001 - a hostile header may raise anything; whatever it is, it is no image
-        raise Rejected(NOT_AN_IMAGE, _words(error)) from None
+        raise Rejected(_reason(error, NOT_AN_IMAGE), _words(error)) from None
     width, height = image.size
     if width * height > max_pixels:
         raise Rejected(TOO_MANY_PIXELS, f"{width} x {height} pixels, more than the limit of {max_pixels}")
@@ -105,8 +105,7 @@ def decode(data: bytes, input_size: int, mode: str = "fast", max_pixels: int = D
             image.draft("RGB", (DRAFT_FACTOR * input_size, DRAFT_FACTOR * input_size))
         square = _rgb(image).resize((input_size, input_size), Image.Resampling.BICUBIC)
     except Exception as error:  # noqa: BLE001 - decoders raise anything on broken data; each is this image's fault
-        words = _words(error)
-        raise Rejected(TRUNCATED if "truncated" in words.lower() else DAMAGED, words) from None
+        raise Rejected(_reason(error, DAMAGED), _words(error)) from None
     # Turning the small square instead of the whole picture gives the same up to the rounding of the resize.
     turn = _UPRIGHT.get(_orientation(image))
     return Picture(np.asarray(square if turn is None else square.transpose(turn)), width, height)
@@ -118,7 +117,9 @@ def _rgb(image: Image.Image) -> Image.Image:
         samples = np.asarray(image, dtype=np.float64)
         # Integer modes hold 16-bit samples; floats are taken as 0..1 where they fit in it, else as 0..255.
         scale = 255 / 65535 if image.mode != "F" else (255 if samples.size and samples.max() <= 1 else 1)
-        return Image.fromarray(np.clip(np.rint(samples * scale), 0, 255).astype(np.uint8)).convert("RGB")
+        gray = np.clip(np.rint(samples * scale), 0, 255)
+        gray[samples == image.info.get("transparency", -1)] = 255  # the one sample that a 16-bit PNG calls transparent
+        return Image.fromarray(gray.astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
@@ -132,6 +133,10 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except (ValueError, TypeError, SyntaxError, struct.error, OSError, KeyError, IndexError, OverflowError):
         return 1
+
+
+def _reason(error: Exception, otherwise: str) -> str:
+    return TRUNCATED if "truncated" in str(error).lower() else otherwise
 
 
 def _words(error: Exception) -> str:
