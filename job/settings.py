@@ -45,7 +45,13 @@ class Settings:
         FEATURIZE,
         choices=MODES,
     )
-    max_pixels: int = _option(DEFAULT_MAX_PIXELS, "reject images with more pixels than this", FEATURIZE, low=1)
+    max_pixels: int = _option(
+        DEFAULT_MAX_PIXELS,
+        "reject images with more pixels than this; Pillow itself refuses more than the default",
+        FEATURIZE,
+        low=1,
+        high=DEFAULT_MAX_PIXELS,
+    )
     wave_seconds: float = _option(
         180.0,
         "work that is committed at a time, in seconds: what a killed run loses at most",
