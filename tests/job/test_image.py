@@ -156,7 +156,7 @@ def test_the_colour_that_a_file_calls_transparent_is_white() -> None:
         assert colour(data) == (expected,) * 3
 
 
-@pytest.mark.parametrize(("sample", "expected"), [(0, 0), (257, 1), (32768, 128), (65535, 255)])
+@pytest.mark.parametrize(("sample", "expected"), [(0, 0), (257, 1), (32768, 128), (33000, 128), (65535, 255)])
 def test_sixteen_bits_are_scaled_to_eight(sample: int, expected: int) -> None:
     gray = Image.fromarray(np.full((9, 9), sample, np.uint16))
     for kind in ("PNG", "TIFF"):
@@ -263,7 +263,8 @@ def test_a_broken_exif_block_turns_nothing() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     block = exif.tobytes()
-    for broken in (block[: len(block) // 2], b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0rubbish"):
+    in_letters = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHI4sI", 0x0112, 2, 4, b"six\0", 0)
+    for broken in (block[: len(block) // 2], b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0rubbish", in_letters):
         picture = decode(encoded(scene(), "JPEG", quality=98, subsampling=0, exif=broken), 48)
         assert farthest(picture, square(scene(), 48)) <= 4
 
@@ -322,6 +323,10 @@ def test_a_file_that_ends_early_is_truncated(kind: str, options: dict[str, Any],
     data = encoded(Image.effect_noise((200, 150), 60).convert("RGB"), kind, **options)
     for mode in ("fast", "exact"):
         assert reason(data[: int(len(data) * share)], mode=mode) == "truncated"
+
+
+def test_a_jpeg_that_ends_inside_its_header_is_truncated() -> None:
+    assert reason(encoded(scene(), "JPEG")[:100]) == "truncated"
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
