@@ -5,6 +5,7 @@ obstore's paths cannot say (`//`, `.` and `..` as segments, control characters) 
 """
 
 import errno
+import io
 import os
 import re
 import shutil
@@ -60,7 +61,7 @@ def absolute(address: str) -> str:
     """Return the address with no trailing slash, a local one made absolute (links are kept as they are)."""
     if not is_s3(address):
         return os.path.abspath(address)  # noqa: PTH100 - Path.absolute keeps `..`
-    if not address[len(_S3) :].strip("/"):
+    if not _split(address)[0]:
         raise JobError(f"{address} names no bucket; an address on S3 is s3://bucket/prefix")
     return address[:-1] if address.endswith("/") else address
 
@@ -144,6 +145,8 @@ def open_input(address: str) -> BinaryIO:
     import obstore  # noqa: PLC0415 - see _bucket
 
     bucket, key = _split(address)
+    if _RARE_KEY.search(key):
+        return io.BytesIO(read(address))
     with _s3_errors(address):
         return cast(BinaryIO, obstore.open_reader(_bucket(bucket), key))
 
@@ -163,7 +166,11 @@ def create(address: str) -> Iterator[Path]:
             yield path
             bucket, key = _split(address)
             with _s3_errors(address):
-                _bucket(bucket).put(key, path)
+                if _RARE_KEY.search(key):
+                    with path.open("rb") as file:
+                        _client().put_object(Bucket=bucket, Key=key, Body=file)
+                else:
+                    _bucket(bucket).put(key, path)
         return
     target = Path(address)
     target.parent.mkdir(parents=True, exist_ok=True)
