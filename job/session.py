@@ -3,10 +3,12 @@
 import atexit
 import hashlib
 import io
+import logging
 import os
 import pickle
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -108,18 +110,53 @@ def local_session(settings: Settings, log: Log) -> Iterator["SparkSession"]:
         except Exception as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise JobError(f"Spark did not start: {first} (its own words: {log.path})") from error
-        try:
-            yield spark
-        finally:
-            spark.stop()
-            _end(gateway)
+        with _interruptible(gateway.proc):
+            try:
+                yield spark
+            finally:
+                if gateway.proc.poll() is None:
+                    spark.stop()
+                _end(gateway)
+
+
+@contextmanager
+def _interruptible(jvm: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Have Ctrl-C end the JVM and come out as one KeyboardInterrupt.
+
+    PySpark's own handler talks to the JVM in the middle of another talk with it, which breaks both and ends in anything
+    but a KeyboardInterrupt.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    interrupted = False
+
+    def end(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        logging.disable()  # Py4J logs a traceback for each talk that is cut off
+        jvm.terminate()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    except Exception:
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if interrupted:
+            logging.disable(logging.NOTSET)
 
 
 def _end(gateway: Any) -> None:
     """End the JVM with the session, so that another one in this process starts afresh and nothing outlives us."""
     from pyspark import SparkContext  # noqa: PLC0415
 
-    gateway.shutdown()
+    if gateway.proc.poll() is None:
+        gateway.shutdown()
     gateway.proc.stdin.close()
     gateway.proc.wait(timeout=30)
     SparkContext._gateway = SparkContext._jvm = None

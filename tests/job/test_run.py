@@ -294,7 +294,7 @@ def test_read_features_gives_spark_and_arrow_the_same(spark: SparkSession, setti
     frame = read_features(settings.output, spark)
     assert isinstance(arrow, pa.Table)
     assert not isinstance(frame, pa.Table)
-    collected = frame.toPandas().sort_values("path", ignore_index=True)
+    collected = frame.toArrow().to_pandas().sort_values("path", ignore_index=True)
     expected = arrow.to_pandas().sort_values("path", ignore_index=True)
     assert list(collected.columns) == list(expected.columns)
     assert list(collected["path"]) == list(expected["path"])
