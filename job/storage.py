@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from job.errors import JobError
 
@@ -148,7 +148,29 @@ def open_input(address: str) -> BinaryIO:
     if _RARE_KEY.search(key):
         return io.BytesIO(read(address))
     with _s3_errors(address):
-        return cast(BinaryIO, obstore.open_reader(_bucket(bucket), key))
+        # Files of its own kind have neither `with` nor `closed`, which Python's and Arrow's readers want.
+        return io.BufferedReader(_Ranges(obstore.open_reader(_bucket(bucket), key)))
+
+
+class _Ranges(io.RawIOBase):
+    """A file on S3 as one of Python's own; obstore fetches ranges of a megabyte or what is asked for."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return int(self._reader.seek(offset, whence))
+
+    def readinto(self, buffer: Any) -> int:
+        data = memoryview(self._reader.read(len(buffer)))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def write(address: str, data: bytes) -> None:
@@ -189,7 +211,7 @@ def remove(address: str) -> None:
         bucket, key = _split(address)
         with _s3_errors(address):
             keys = [key] if key else []
-            for page in _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(key)):
+            for page in _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(address)):
                 keys += [item["Key"] for item in page.get("Contents", [])]
             for start in range(0, len(keys), 1000):  # the service's bound a request
                 objects = [{"Key": item} for item in keys[start : start + 1000]]
@@ -226,8 +248,8 @@ def _entry(address: str, status: os.stat_result) -> Entry:
 
 
 def _scan_s3(folder: str) -> Iterator[Entry]:
-    bucket, key = _split(folder)
-    pages = _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(key), Delimiter="/")
+    bucket, _ = _split(folder)
+    pages = _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(folder), Delimiter="/")
     with _s3_errors(folder):
         for page in pages:
             for item in page.get("CommonPrefixes", []):
@@ -244,8 +266,10 @@ def _split(address: str) -> tuple[str, str]:
     return bucket, key
 
 
-def _prefix(key: str) -> str:
-    return f"{key}/" if key else ""
+def _prefix(address: str) -> str:
+    """Return what the keys below an address begin with; `s3://bucket/` is the folder of keys that begin with `/`."""
+    _, slash, key = address[len(_S3) :].partition("/")
+    return f"{key}/" if slash else ""
 
 
 def _microseconds(moment: datetime) -> int:
