@@ -1,0 +1,1 @@
+"""Claims of speed, each as a command that prints what backs it."""
