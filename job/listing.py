@@ -154,7 +154,7 @@ def _list_folder(spark: "SparkSession", settings: Settings, root: str, folder: s
 def _children(path: str, root: str, endings: tuple[str, ...]) -> tuple[Iterator[Image], list[str]]:
     """Return the images directly in a folder, as they are read, and a list that the same reading fills with folders."""
     folders: list[str] = []
-    label = None if path == root else _text(storage.name(path))
+    label = None if path == root else _text(storage.name(path)) or None
 
     def images() -> Iterator[Image]:
         for entry in storage.scan(path):
@@ -186,11 +186,10 @@ def _is_loop(path: str, root: str) -> bool:
     if storage.is_s3(path):
         return False
     real = os.path.realpath(path)
-    parent = os.path.dirname(path)  # noqa: PTH120 - surrogates and all, as it came
-    while len(parent) >= len(root):
-        if os.path.realpath(parent) == real:
+    while len(path) > len(root):
+        path = os.path.dirname(path)  # noqa: PTH120 - surrogates and all, as it came
+        if os.path.realpath(path) == real:
             return True
-        parent = os.path.dirname(parent)  # noqa: PTH120
     return False
 
 
@@ -290,7 +289,7 @@ def _manifest_batches(root: str, rows: int = 5_000) -> Iterator[pa.Table]:
                 batches: Iterator[pa.RecordBatch] = pq.ParquetFile(file).iter_batches(rows)
             else:
                 text = pa.csv.ConvertOptions(column_types={"path": pa.string(), "label": pa.string()})
-                text.strings_can_be_null = True
+                text.strings_can_be_null, text.null_values = True, [""]  # a label may be NA
                 batches = iter(pa.csv.open_csv(file, convert_options=text))
             for batch in batches:
                 table = pa.table(batch)
