@@ -19,6 +19,8 @@ from bootstrap.embedded.orchard import FAMILY, Orchard, plant
 
 ALPHA = 0.35
 INPUT_SIZE = 224  # pixels
+TELL_SECONDS = 20.0  # between lines of progress
+SAVE_SECONDS = 60.0  # between checkpoints: what an interruption costs at most
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,11 @@ class Stage:
 class Recipe:
     """What decides the result beside the orchard and the time."""
 
-    stages: tuple[Stage, ...] = (Stage(0.55, 112, 32, 4), Stage(0.2, 160, 24, 4), Stage(0.25, 224, 16, 4))
-    relatives: int = 2  # fruits of a family that share a batch
+    stages: tuple[Stage, ...] = (Stage(0.45, 112, 32, 4), Stage(0.2, 160, 24, 4), Stage(0.35, 224, 16, 4))
+    relatives: int = 4  # fruits of a family that share a batch
     rate: float = 3e-3
     weight_decay: float = 1e-4
-    temperature: float = 0.1
+    temperature: float = 0.08
     average: float = 0.998  # decay of the running mean of the weights, per step
     momentum: float = 0.95  # of batch normalisation
     seed: int = 1
@@ -95,10 +97,10 @@ def train(folder: Path, minutes: float, orchard: Orchard, recipe: Recipe, tell: 
         value = float(step(tf.constant(batch), tf.constant(labels), tf.constant(rate, tf.float32), size=stage.size))
         loss = value if loss == 0 else 0.98 * loss + 0.02 * value
         steps.assign_add(1)
-        if now - told > 20:
+        if now - told > TELL_SECONDS:
             told = now
             tell(f"{(now - begun) / 60:5.1f} of {minutes:g} min  step {int(steps)}  {stage.size} px  loss {loss:.3f}")
-        if now - saved > 60:
+        if now - saved > SAVE_SECONDS:
             saved = now
             seconds.assign(now - begun)
             manager.save()

@@ -128,6 +128,31 @@ def test_refusals_are_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore")  # TensorFlow warns of itself
+def test_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
+    monkeypatch.setattr(training, "TELL_SECONDS", 0)
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(training, "INPUT_SIZE", 32)
+    small, recipe = Orchard(fruits=8, views=4), Recipe(stages=(Stage(1, 32, 4, 2),))
+    saved = tmp_path / "checkpoints" / "checkpoint"
+    lines: list[str] = []
+
+    def killed_later(line: str) -> None:
+        if saved.exists() and " step " in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train(tmp_path, 10, small, recipe, killed_later)
+    done = float(tf.train.load_variable(str(tmp_path / "checkpoints"), "seconds/.ATTRIBUTES/VARIABLE_VALUE"))
+    # As many minutes as are over already: what is left is to take up the checkpoint and to finish.
+    model = training.train(tmp_path, done / 60, small, recipe, lines.append)
+    assert any(line.startswith("going on at step ") for line in lines)
+    assert not any(" px " in line for line in lines)
+    assert model.output_shape == (None, 1280)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
 @pytest.mark.filterwarnings("ignore")  # TensorFlow's converter warns of itself
 def test_interrupted_training_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
