@@ -175,7 +175,8 @@ def _say_results(settings: Settings, result: dict[str, Any], log: Log, started: 
     names = ["pca_results/", *(["pca_matrix.csv"] if settings.csv else []), "rejected.csv", "features/", "run.json"]
     print(f"results in {output}: {', '.join(names)}")
     print(f"log        {log.path}")
-    print(f"""open       python -c "import pandas; print(pandas.read_parquet('{output}/pca_results'))\"""")
+    python = min(sys.executable, os.path.relpath(sys.executable), key=len)
+    print(f"""open       {python} -c "import pandas; print(pandas.read_parquet('{output}/pca_results'))\"""")
 
 
 if __name__ == "__main__":

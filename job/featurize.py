@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 # What the first wave is planned for, images a second a core; later waves go by what was measured.
 FIRST_RATE = 100
 FIRST_WAVE_SECONDS = 10
+# Short tasks at first, so that progress is seen early; progress is known when a task is done.
+FIRST_TASK_SECONDS = 1
 TASK_SECONDS = 15
 WAVE_GROWTH = 3
 
@@ -223,7 +225,7 @@ def _infer_waves(
 ) -> tuple[list[File], Counter[str]]:
     """Infer all rows of the parts, wave by wave, each committed when its tasks are done."""
     cores, left, finished = parallelism(spark), sum(part.rows for part in parts), 0
-    rate, seconds = float(FIRST_RATE * cores), min(FIRST_WAVE_SECONDS, wave_seconds)
+    rate, seconds, task_seconds = float(FIRST_RATE * cores), min(FIRST_WAVE_SECONDS, wave_seconds), FIRST_TASK_SECONDS
     files: list[File] = []
     statuses: Counter[str] = Counter()
     slices, number = deque(_Slice(part.address, 0, part.rows) for part in parts), 0
@@ -235,7 +237,7 @@ def _infer_waves(
             wave = wave_name(plan.fingerprint, plan.run, number)
             tasks = [
                 _Task(plan, _take(slices, share), f"{wave}/part-{index:05d}")
-                for index, share in enumerate(_shares(rows, cores, rate, min(TASK_SECONDS, wave_seconds)))
+                for index, share in enumerate(_shares(rows, cores, rate, min(task_seconds, wave_seconds)))
             ]
             started = time.monotonic()
             done = run_tasks(spark, _infer, tasks, _beyond(finished, update), _rows)
@@ -244,7 +246,7 @@ def _infer_waves(
             files += [file for file, _ in done]
             for _, counts in done:
                 statuses += counts
-            rate, seconds = rows / took, min(WAVE_GROWTH * max(took, 1), wave_seconds)
+            rate, seconds, task_seconds = rows / took, min(WAVE_GROWTH * max(took, 1), wave_seconds), TASK_SECONDS
             left, finished, number = left - rows, finished + rows, number + 1
     return files, statuses
 

@@ -118,7 +118,9 @@ def _rgb(image: Image.Image) -> Image.Image:
         # Integer modes hold 16-bit samples; floats are taken as 0..1 where they fit in it, else as 0..255.
         scale = 255 / 65535 if image.mode != "F" else (255 if samples.size and samples.max() <= 1 else 1)
         gray = np.clip(np.rint(samples * scale), 0, 255)
-        gray[samples == image.info.get("transparency", np.nan)] = 255  # the one sample that a 16-bit PNG calls transparent
+        gray[samples == image.info.get("transparency", np.nan)] = (
+            255  # the one sample that a 16-bit PNG calls transparent
+        )
         return Image.fromarray(gray.astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")

@@ -154,7 +154,7 @@ def _list_folder(spark: "SparkSession", settings: Settings, root: str, folder: s
 def _children(path: str, root: str, endings: tuple[str, ...]) -> tuple[Iterator[Image], list[str]]:
     """Return the images directly in a folder, as they are read, and a list that the same reading fills with folders."""
     folders: list[str] = []
-    label = None if path == root else _text(storage.name(path)) or None
+    label = None if path == root else _text(storage.name(path)) or None or None
 
     def images() -> Iterator[Image]:
         for entry in storage.scan(path):

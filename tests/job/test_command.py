@@ -79,8 +79,9 @@ def test_run_decodes_and_infers_each_image_once_and_says_what_it_did(tmp_path: P
     # The line that it prints for opening the results does open them.
     [command] = [line for line in done.stdout.splitlines() if line.startswith("open")]
     opened = subprocess.run(
-        command.removeprefix("open").strip().replace("python ", f"{sys.executable} ", 1),
+        command.removeprefix("open").strip(),
         shell=True,
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
