@@ -56,7 +56,10 @@ def test_committed_waves_are_listed_oldest_first(output: str) -> None:
     wave(output, "20260101T000000-d", 7, fingerprint="f" * 16)
     assert committed(output, FINGERPRINT) == earlier + later
     assert committed(output, "0" * 16) == []
-    assert sorted(store.models(output)) == [FINGERPRINT, "f" * 16]
+    days = [7, 3, 9, 1, 8, 2, 6, 4, 5]
+    made = {day: wave(output, f"2026010{day}T120000-x", 1, fingerprint="d" * 16)[0] for day in days}
+    assert committed(output, "d" * 16) == [made[day] for day in sorted(days)]
+    assert sorted(store.models(output)) == [FINGERPRINT, "d" * 16, "f" * 16]
 
 
 def test_the_marker_tells_files_rows_and_bytes(output: str) -> None:
