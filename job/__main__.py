@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from job import storage
 from job.errors import JobError, RunError
+from job.lock import locked
 from job.progress import Progress, terminal
 from job.session import Log, local_session
 from job.settings import FEATURIZE, PRUNE, REDUCE, Settings, add_options
@@ -95,7 +96,8 @@ def _log(settings: Settings) -> Log:
 
 
 def _with_session(settings: Settings, log: Log, progress: Progress, stages: "Callable[[SparkSession], Any]") -> Any:
-    with local_session(settings, log) as spark:
+    # The lock first: a second run stops before it has started anything.
+    with locked(settings.output, progress), local_session(settings, log) as spark:
         progress.say(f"Spark {spark.version} on {spark.sparkContext.master}; its log: {log.path}")
         return stages(spark)
 

@@ -18,6 +18,7 @@ from job import storage
 from job.errors import JobError
 from job.image import DECODER_VERSION, GONE, Rejected, decode
 from job.listing import Image, Part, check_images, list_images
+from job.lock import check_held, locked
 from job.model import DESCRIPTION, TFLITE, Engine, Model, read_model
 from job.progress import Progress
 from job.session import parallelism, run_tasks, ship
@@ -35,6 +36,7 @@ from job.store import (
     model_folder,
     remove_runs,
     remove_unfinished,
+    repair,
     wave_name,
     work_folder,
     write_current,
@@ -85,12 +87,19 @@ def featurize(spark: "SparkSession", settings: Settings, progress: Progress | No
     model = check(settings)
     ship(spark)
     progress = progress or Progress()
+    with locked(settings.output, progress):
+        return _featurize(spark, settings, model, progress)
+
+
+def _featurize(spark: "SparkSession", settings: Settings, model: Model, progress: Progress) -> Current:
     output, run, seconds = storage.absolute(settings.output), new_run(), {}
     model_print = fingerprint(model, settings)
     work = work_folder(output, run)
 
     started = time.monotonic()
     remove_unfinished(output)
+    for name in repair(output, model_print):
+        progress.say(f"{name} is not the file that was committed: its images are inferred again")
     _keep_model(output, model_print, model)
     listing = list_images(spark, settings, storage.join(work, "listing"))
     seconds["list"] = time.monotonic() - started
@@ -126,6 +135,7 @@ def featurize(spark: "SparkSession", settings: Settings, progress: Progress | No
     )
     if statuses.total() != listing.rows:
         raise AssertionError(f"{listing.rows} images were listed and {statuses.total()} accounted for")
+    check_held(output)
     write_current(output, current)
     remove_runs(output, "work", keep=run)
     for name in ("listing", "todo"):
@@ -242,6 +252,7 @@ def _infer_waves(
             started = time.monotonic()
             done = run_tasks(spark, _infer, tasks, _beyond(finished, update), _rows)
             took = max(time.monotonic() - started, 1e-3)
+            check_held(plan.output)
             commit(plan.output, wave, [file for file, _ in done])
             files += [file for file, _ in done]
             for _, counts in done:
@@ -290,7 +301,11 @@ def _infer(task: _Task) -> tuple[File, Counter[str]]:
     statuses: Counter[str] = Counter()
     with storage.create(address) as path:
         with pq.ParquetWriter(
-            path, SCHEMA, compression="zstd", use_dictionary=["label", "status", "reason", "run"]
+            path,
+            SCHEMA,
+            compression="zstd",
+            write_page_checksum=True,
+            use_dictionary=["label", "status", "reason", "run"],
         ) as writer:
             rows: list[dict[str, Any]] = []
             for image, data in _fetched(_images(task.slices)):

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from job import storage
 from job.featurize import new_run
+from job.lock import check_held, locked
 from job.progress import Progress
 from job.session import run_tasks, ship
 from job.settings import Settings
@@ -59,6 +60,12 @@ def prune(spark: "SparkSession", settings: Settings, progress: Progress | None =
         Where the output holds no features.
     """
     output, progress = storage.absolute(settings.output), progress or Progress()
+    read_current(output)  # an output without features is refused before anything is written to it
+    with locked(output, progress):
+        return _prune(spark, output, progress, dry_run=settings.dry_run)
+
+
+def _prune(spark: "SparkSession", output: str, progress: Progress, *, dry_run: bool) -> Pruned:
     current = read_current(output)
     chosen = {selection.file.name: selection for selection in current.selections}
     others = [name for name in models(output) if name != current.fingerprint]
@@ -74,7 +81,7 @@ def prune(spark: "SparkSession", settings: Settings, progress: Progress | None =
             moving += kept
             rows += unused
     result = Pruned(others, stale, rows)
-    if settings.dry_run:
+    if dry_run:
         return result
 
     ship(spark)
@@ -89,6 +96,7 @@ def prune(spark: "SparkSession", settings: Settings, progress: Progress | None =
         selections = [one for one in current.selections if one.file.name not in moved]
         selections += [Selection(file, None, file.rows) for file in files]
         write_current(output, replace(current, selections=selections))
+    check_held(output)
     for folder in [*stale, *(f"features/model={name}" for name in others)]:
         storage.remove(storage.join(output, folder))
     return result
@@ -96,7 +104,7 @@ def prune(spark: "SparkSession", settings: Settings, progress: Progress | None =
 
 def _rewrite(task: _Rewrite) -> File:
     with storage.create(storage.join(task.output, task.target)) as path:
-        with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+        with pq.ParquetWriter(path, SCHEMA, compression="zstd", write_page_checksum=True) as writer:
             for batch in read_batches(task.output, [task.selection], SCHEMA.names):
                 writer.write_batch(batch)
         return File(task.target, task.selection.rows, path.stat().st_size)

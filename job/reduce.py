@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from job import storage
 from job.errors import JobError, RunError
 from job.image import DECODER_VERSION
+from job.lock import check_held, locked
 from job.model import DESCRIPTION, TFLITE
 from job.pca import Basis, Moments, fit
 from job.progress import Progress
@@ -89,20 +90,24 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
     """
     if not settings.output:
         raise JobError("--output is needed")
-    output = storage.absolute(settings.output)
-    current = read_current(output)
-    known = check_reduction(settings, current.fingerprint, current.model["features"])
-    ship(spark)
-    # Every reduction has parts of its own, also of features that were reduced before.
-    work = _Work(output, f"{current.run}-{secrets.token_hex(2)}", current)
-    try:
-        return _reduce(spark, settings, work, known, progress or Progress())
-    except BaseException:
-        for folder in (work.model, work.results):
-            storage.remove(storage.join(output, folder))
-        raise
-    finally:
-        storage.remove(work.rejected)
+    output, progress = storage.absolute(settings.output), progress or Progress()
+    read_current(output)  # an output without features is refused before anything is written to it
+    with locked(output, progress):
+        current = read_current(output)
+        known = check_reduction(settings, current.fingerprint, current.model["features"])
+        ship(spark)
+        # Every reduction has parts of its own, also of features that were reduced before.
+        work = _Work(output, f"{current.run}-{secrets.token_hex(2)}", current)
+        try:
+            result = _reduce(spark, settings, work, known, progress)
+        except BaseException:
+            for folder in (work.model, work.results):
+                storage.remove(storage.join(output, folder))
+            raise
+        finally:
+            storage.remove(work.rejected)
+        _publish(work, result)
+    return result
 
 
 def check_reduction(settings: Settings, fingerprint: str, features: int) -> Basis | None:
@@ -201,7 +206,7 @@ def _reduce(
         storage.remove(storage.join(work.output, CSV))
     seconds["csv"] = clock.lap()
 
-    result = {
+    return {
         "run": work.run,
         "results": {"pca_model": work.model, "pca_results": work.results},
         "settings": current.settings | {name: getattr(settings, name) for name in _OWN},
@@ -216,8 +221,6 @@ def _reduce(
         "versions": _versions(spark),
         "validation": validation,
     }
-    _publish(work, result)
-    return result
 
 
 # What the reduction is told; all else in run.json's settings was told to the featurize stage.
@@ -332,6 +335,7 @@ def _versions(spark: "SparkSession") -> dict[str, str]:
 
 def _publish(work: _Work, result: dict[str, Any]) -> None:
     """Name the new results in `run.json`, after all they need is there; then remove the old."""
+    check_held(work.output)
     kept = model_folder(work.output, work.current.fingerprint)
     for name in (TFLITE, DESCRIPTION):
         storage.write(storage.join(work.output, "model", name), storage.read(storage.join(kept, name)))

@@ -173,6 +173,36 @@ class _Ranges(io.RawIOBase):
         return len(data)
 
 
+def read_tagged(address: str) -> tuple[bytes, str]:
+    """Return an S3 object's bytes and its entity tag, which another version of it would not have; raises as `fetch`."""
+    bucket, key = _split(address)
+    with _s3_errors(address):
+        answer = _client().get_object(Bucket=bucket, Key=key)
+        return answer["Body"].read(), answer["ETag"]
+
+
+def write_if(address: str, data: bytes, tag: str | None) -> str | None:
+    """Put an S3 object if the one that is there has this tag (None: if there is none); return its tag, else None."""
+    bucket, key = _split(address)
+    condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+    try:
+        with _s3_errors(address):
+            answer = _client().put_object(Bucket=bucket, Key=key, Body=data, **condition)
+    except FileNotFoundError:  # what If-Match says of an object that is gone
+        return None
+    except OSError as error:
+        if isinstance(error.__cause__, Exception) and _status(error.__cause__) in {409, 412}:
+            return None
+        raise
+    return str(answer["ETag"])
+
+
+def _status(error: Exception) -> int:
+    """Return the HTTP status of a refusal by S3, 0 for other errors."""
+    answer: dict[str, Any] = getattr(error, "response", {})
+    return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
 def write(address: str, data: bytes) -> None:
     """Put a file in place by one rename or one PUT: a reader finds the old bytes or the new, whole."""
     with create(address) as path:

@@ -7,6 +7,7 @@ features/_CURRENT.json                              the images of the latest run
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -144,17 +145,41 @@ def _read_commit(output: str, wave: str, fingerprint: str) -> list[File]:
     return [File(f"{wave}/{file['name']}", file["rows"], file["bytes"]) for file in marker["files"]]
 
 
+def repair(output: str, fingerprint: str) -> list[str]:
+    """Take files that are gone, or not of the length that was committed, out of their waves; return their names.
+
+    Their images count as never inferred from then on.
+    """
+    removed = []
+    for wave in _children(output, f"features/model={fingerprint}", "wave="):
+        entries = storage.scan(storage.join(output, wave))
+        lengths = {storage.name(entry.address): entry.length for entry in entries if not entry.is_folder}
+        files = _read_commit(output, wave, fingerprint)
+        kept = [file for file in files if lengths.get(storage.name(file.name)) == file.bytes]
+        if len(kept) < len(files):
+            commit(output, wave, kept)
+            removed += [file.name for file in files if file not in kept]
+    for name in removed:
+        storage.remove(storage.join(output, name))
+    return removed
+
+
 def models(output: str) -> list[str]:
     """Return the fingerprints of all models that the store has features of."""
     return [storage.name(folder).removeprefix("model=") for folder in _children(output, "features", "model=")]
 
 
 def remove_unfinished(output: str) -> None:
-    """Delete the waves that a killed run has left without their marker."""
+    """Delete what a killed run has left: waves without their marker, files that were not put in place."""
     for model in _children(output, "features", "model="):
         for wave in _children(output, model, "wave="):
             if not storage.exists(storage.join(output, wave, _COMMIT)):
                 storage.remove(storage.join(output, wave))
+    for entry in storage.scan(output):
+        if re.fullmatch(
+            r"\.(run\.json|pca_matrix\.csv|rejected\.csv|probe-[0-9a-f]{8})\.[0-9a-f]{8}", storage.name(entry.address)
+        ):
+            storage.remove(entry.address)
 
 
 def remove_runs(output: str, folder: str, keep: str) -> None:
@@ -241,7 +266,7 @@ def read_file(output: str, file: File, columns: list[str]) -> Iterator[pa.Record
     remedy = "delete its wave's folder, and its images are inferred again"
     try:
         with storage.open_input(address) as source:
-            parquet = pq.ParquetFile(source)
+            parquet = pq.ParquetFile(source, page_checksum_verification=True)
             if parquet.metadata.num_rows != file.rows:
                 raise RunError(
                     f"{address} has {parquet.metadata.num_rows} rows where {file.rows} were committed; {remedy}"
