@@ -90,7 +90,6 @@ def test_waves_without_a_marker_are_removed_and_nothing_else(output: str) -> Non
     assert committed(output, FINGERPRINT) == files
     assert sum(batch.num_rows for batch in read_file(output, files[0], ["path"])) == 3
     assert not storage.exists(storage.join(output, "features", f"model={'f' * 16}", "wave=c-0000"))
-    store.remove_unfinished(storage.join(output, "absent"))
 
 
 def test_only_the_kept_run_of_a_folder_stays(output: str) -> None:
