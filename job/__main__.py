@@ -16,7 +16,7 @@ from job.errors import JobError, RunError
 from job.lock import locked
 from job.progress import Progress, terminal
 from job.session import Log, local_session
-from job.settings import FEATURIZE, PRUNE, REDUCE, Settings, add_options
+from job.settings import CHECK, FEATURIZE, PRUNE, REDUCE, Settings, add_options
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         ("run", _run, (FEATURIZE, REDUCE), "the whole job: featurize, then reduce"),
         ("featurize", _featurize, (FEATURIZE,), "bring the features table up to date with the images"),
         ("reduce", _reduce, (REDUCE,), "PCA of the current features, results, validation"),
+        ("check", _check, (CHECK,), "read back everything that an output holds, and say what is wrong"),
         ("prune", _prune, (PRUNE,), "delete features of images and models that the latest run did not list"),
     ):
         one = commands.add_parser(
@@ -138,6 +139,23 @@ def _reduce(settings: Settings, log: Log, started: float) -> None:
     reduce.check_reduction(settings, current.fingerprint, current.model["features"])
     result = _with_session(settings, log, progress, lambda spark: reduce.reduce(spark, settings, progress))
     _say_results(settings, result, log, started)
+
+
+def _check(settings: Settings, log: Log, started: float) -> None:
+    from job.check import check  # noqa: PLC0415
+    from job.store import read_current  # noqa: PLC0415
+
+    progress = terminal()
+    read_current(storage.absolute(settings.output))
+    faults = _with_session(settings, log, progress, lambda spark: check(spark, settings, progress))
+    for fault in faults:
+        print(f"fault: {fault.what}\n       {fault.remedy}")
+    print(
+        f"{len(faults)} faults found" if faults else "all is as it was written",
+        f"in {time.monotonic() - started:.1f} s",
+    )
+    if faults:
+        raise RunError(f"{storage.absolute(settings.output)} is damaged")
 
 
 def _prune(settings: Settings, log: Log, started: float) -> None:

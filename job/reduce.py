@@ -2,7 +2,6 @@
 
 import secrets
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -26,8 +25,6 @@ from job.results import (
     REJECTED_CSV,
     RESULTS_SCHEMA,
     RUN,
-    Readback,
-    read_back,
     read_run,
     write_matrix,
     write_rejected,
@@ -47,21 +44,16 @@ from job.store import (
     vectors,
     work_folder,
 )
-from job.summary import Share, Summary, merge, summarise
+from job.summary import summarise
+from job.validation import RIGHT, Part, read_back, validate
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 BASIS = "basis.npz"
 
-# At most so many states of 13 MB reach the driver.
-MOMENT_TASKS = 32
-
 # Values of pca_results that a task holds while it sorts them: 40 MB.
 _TASK_VALUES = 10_000_000
-
-# An orthonormal basis of float64 from eigh is good to some 1e-14.
-_ORTHONORMAL = 1e-9
 
 
 def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None = None) -> dict[str, Any]:
@@ -129,14 +121,15 @@ def check_reduction(settings: Settings, fingerprint: str, features: int) -> Basi
         if run is None:
             raise JobError(f"no basis at {folder}: neither {BASIS} nor {RUN} is there")
         folder = storage.join(folder, run["results"]["pca_model"])
-    basis = _read_basis(storage.join(folder, BASIS))
+    basis = read_basis(storage.join(folder, BASIS))
     if basis.fingerprint != fingerprint:
         raise JobError(f"the basis at {folder} was fitted to features of another model, decoder or mode")
     return basis
 
 
 @cache
-def _read_basis(address: str) -> Basis:
+def read_basis(address: str) -> Basis:
+    """Read a saved basis; raises `JobError` where it is gone or damaged."""
     try:
         return Basis.from_bytes(storage.read(address), address)
     except FileNotFoundError:
@@ -174,13 +167,7 @@ def _reduce(
 ) -> dict[str, Any]:
     current, seconds, clock = work.current, dict(work.current.seconds), _Clock()
     cores = parallelism(spark)
-    shares = [
-        Share(
-            work.output, some, work.features, known is None, storage.join(work.rejected, f"part-{number:05d}.parquet")
-        )
-        for number, some in enumerate(deal(current.selections, min(MOMENT_TASKS, 2 * cores)))
-    ]
-    summary = merge(run_tasks(spark, summarise, shares))
+    summary = summarise(spark, work.output, current, work.rejected, moments=known is None)
     if not summary.ok:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.most_common())
         raise RunError(f"no image can be used; rejected: {reasons}")
@@ -194,10 +181,11 @@ def _reduce(
     written = run_tasks(spark, _project, [_Projection(work, *group) for group in enumerate(groups)])
     parts = [storage.join(work.output, work.results, part) for part in written if part]
     seconds["results"] = clock.lap()
-    validation = _validate(current, summary, run_tasks(spark, _read_part, [(part, k) for part in parts]), basis)
+    validation = validate(current, summary, run_tasks(spark, read_back, [Part(part, k) for part in parts]), basis)
+    faults = [f"{what}: {result}" for what, result in validation.items() if result != RIGHT]
+    if faults:
+        raise RunError(f"what was written is not right, and is not named as a result: {'; '.join(faults)[:1000]}")
     seconds["validate"] = clock.lap()
-
-    _refuse_faults(validation)
 
     write_rejected(storage.join(work.output, REJECTED_CSV), summary.rejected_parts, current.counts["rejected"])
     if settings.csv:
@@ -272,7 +260,7 @@ class _Projection:
 
 def _project(task: _Projection) -> str | None:
     """Project one task's features, in a worker; write them sorted by path and return the part's name."""
-    basis = _read_basis(storage.join(task.work.output, task.work.model, BASIS))
+    basis = read_basis(storage.join(task.work.output, task.work.model, BASIS))
     table = pa.Table.from_batches(_projected(task, basis), RESULTS_SCHEMA).sort_by("path")
     if not table.num_rows:
         return None
@@ -292,40 +280,6 @@ def _projected(task: _Projection, basis: Basis) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_arrays(
             [usable.column("path"), usable.column("label"), coordinates], schema=RESULTS_SCHEMA
         )
-
-
-def _read_part(task: tuple[str, int]) -> Readback:
-    return read_back(*task)
-
-
-def _validate(current: Current, summary: Summary, parts: list[Readback], basis: Basis) -> dict[str, str]:
-    """Compare what was read back with what was listed; the values are `ok` or say what is wrong."""
-    counts = current.counts
-    paths = np.concatenate([part.paths for part in parts]) if parts else np.zeros(0, np.uint64)
-    labels = sum((part.labels for part in parts), Counter[str]())
-    return {
-        "features rows": _same(summary.ok.total() + summary.rejected.total(), counts["listed"]),
-        "features labels": _same(dict(summary.ok + summary.rejected), current.labels),
-        "features finite": _same(summary.not_finite, 0),
-        "results rows": _same(len(paths), counts["ok"]),
-        "results distinct paths": _same(len(np.unique(paths)), counts["ok"]),
-        "results labels": _same(dict(labels), dict(summary.ok)),
-        "results dimensions": _same(sum(part.wrong_length for part in parts), 0),
-        "results finite": _same(sum(part.not_finite for part in parts), 0),
-        "basis orthonormal": "ok"
-        if basis.orthonormal_error() < _ORTHONORMAL
-        else f"off by {basis.orthonormal_error():g}",
-    }
-
-
-def _same(found: object, expected: object) -> str:
-    return "ok" if found == expected else f"found {found}, expected {expected}"
-
-
-def _refuse_faults(validation: dict[str, str]) -> None:
-    faults = [f"{check}: {result}" for check, result in validation.items() if result != "ok"]
-    if faults:
-        raise RunError(f"what was written is not right, and is not named as a result: {'; '.join(faults)[:1000]}")
 
 
 def _versions(spark: "SparkSession") -> dict[str, str]:

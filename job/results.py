@@ -1,18 +1,13 @@
-"""What a run leaves for people: pca_results read back and checked, pca_matrix.csv, rejected.csv, run.json."""
+"""What a run leaves for people: the schema of pca_results, pca_matrix.csv, rejected.csv, run.json."""
 
-import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from job import storage
 from job.errors import JobError, RunError
@@ -55,35 +50,6 @@ def read_run(output: str) -> dict[str, Any] | None:
 def write_run(output: str, result: dict[str, Any]) -> None:
     """Name the results that are current from now on."""
     storage.write(storage.join(output, RUN), (json.dumps(result, indent=2) + "\n").encode())
-
-
-@dataclass(frozen=True)
-class Readback:
-    """What was found in one part of the results: rows by label, hashes of the paths [n] uint64, and faults."""
-
-    labels: Counter[str]
-    paths: NDArray[np.uint64]
-    wrong_length: int
-    not_finite: int
-
-
-def read_back(address: str, k: int) -> Readback:
-    """Read one Parquet part of the results and count what is in it; run in a worker."""
-    found = Readback(Counter(), np.zeros(0, np.uint64), 0, 0)
-    with storage.open_input(address) as file:
-        for batch in pq.ParquetFile(file).iter_batches(10_000, columns=RESULTS_SCHEMA.names):
-            vectors = batch.column("pca_features")
-            values = vectors.flatten().to_numpy(zero_copy_only=False)
-            paths = [
-                hashlib.blake2b(path.encode(), digest_size=8).digest() for path in batch.column("path").to_pylist()
-            ]
-            found = Readback(
-                found.labels + Counter(label or "" for label in batch.column("label").to_pylist()),
-                np.concatenate([found.paths, np.frombuffer(b"".join(paths), np.uint64)]),
-                found.wrong_length + pc.sum(pc.not_equal(pc.list_value_length(vectors), k)).as_py(),
-                found.not_finite + int(np.count_nonzero(~np.isfinite(values))),
-            )
-    return found
 
 
 def merged(addresses: Sequence[str]) -> Iterator[pa.Table]:

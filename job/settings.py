@@ -15,6 +15,7 @@ MODES = ("fast", "exact")
 FEATURIZE = "featurize"
 REDUCE = "reduce"
 PRUNE = "prune"
+CHECK = "check"
 
 
 def _option(default: Any, text: str, *stages: str, **more: Any) -> Any:
@@ -26,7 +27,9 @@ def _option(default: Any, text: str, *stages: str, **more: Any) -> Any:
 class Settings:
     """The options of the job. Which stages use a field, its unit, range and default stand with it."""
 
-    output: str = _option("", "folder or s3:// prefix for all that is written", FEATURIZE, REDUCE, PRUNE, metavar="DIR")
+    output: str = _option(
+        "", "folder or s3:// prefix for all that is written", FEATURIZE, REDUCE, PRUNE, CHECK, metavar="DIR"
+    )
     images: str = _option(
         "",
         "folder or s3:// prefix of pictures, read recursively, the label being the parent folder's name; or a CSV or"
@@ -82,11 +85,11 @@ class Settings:
     csv: bool = _option(True, "do not write pca_matrix.csv (for millions of images)", REDUCE)
     dry_run: bool = _option(False, "say what would be deleted, delete nothing", PRUNE)
     master: str | None = _option(
-        None, "Spark master; by default every core of this machine", FEATURIZE, REDUCE, PRUNE, metavar="URL"
+        None, "Spark master; by default every core of this machine", FEATURIZE, REDUCE, PRUNE, CHECK, metavar="URL"
     )
-    ui: bool = _option(False, "serve Spark's own web page while the run lasts", FEATURIZE, REDUCE, PRUNE)
+    ui: bool = _option(False, "serve Spark's own web page while the run lasts", FEATURIZE, REDUCE, PRUNE, CHECK)
     verbose: bool = _option(
-        False, "show on the terminal what Spark and its workers write to the log", FEATURIZE, REDUCE, PRUNE
+        False, "show on the terminal what Spark and its workers write to the log", FEATURIZE, REDUCE, PRUNE, CHECK
     )
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +12,18 @@ import pyarrow.parquet as pq
 from job import storage
 from job.pca import Moments, merge_all
 from job.results import REJECTED_SCHEMA
-from job.store import OK, Selection, read_batches, vectors
+from job.session import parallelism, run_tasks
+from job.store import OK, Current, Selection, deal, read_batches, vectors
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# At most so many states of 13 MB reach the driver.
+MOMENT_TASKS = 32
 
 
 @dataclass(frozen=True)
-class Share:
+class _Share:
     """What one task sums up.
 
     `features` is d; the moments are wanted only where a basis is to be fitted; rejected images go to a Parquet part at
@@ -41,8 +49,30 @@ class Summary:
     rejected_parts: list[str]
 
 
-def summarise(share: Share) -> Summary:
-    """Sum up one task's features, in a worker; raises `RunError` for features that cannot be read."""
+def summarise(spark: "SparkSession", output: str, current: Current, rejected: str, *, moments: bool) -> Summary:
+    """Read the current features of an output once.
+
+    Parameters
+    ----------
+    rejected : str
+        Address of a folder for Parquet parts of the rejected images (columns of `REJECTED_SCHEMA`), sorted by path.
+    moments : bool
+        Whether the moments are wanted, as for fitting a basis.
+
+    Raises
+    ------
+    RunError
+        For features that cannot be read.
+    """
+    shares = [
+        _Share(output, some, current.model["features"], moments, storage.join(rejected, f"part-{number:05d}.parquet"))
+        for number, some in enumerate(deal(current.selections, min(MOMENT_TASKS, 2 * parallelism(spark))))
+    ]
+    return _merge(run_tasks(spark, _summarise, shares))
+
+
+def _summarise(share: _Share) -> Summary:
+    """Sum up one task's features, in a worker."""
     moments = Moments.empty(share.features)
     ok, rejected = Counter[str](), Counter[str]()
     not_finite, refused = 0, []
@@ -65,7 +95,7 @@ def summarise(share: Share) -> Summary:
     return Summary(moments, ok, rejected, Counter(table.column("reason").to_pylist()), not_finite, parts)
 
 
-def merge(summaries: list[Summary]) -> Summary:
+def _merge(summaries: list[Summary]) -> Summary:
     """Return the summary of all that the tasks have read."""
     return Summary(
         merge_all([one.moments for one in summaries]),

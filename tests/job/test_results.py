@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from job import results
 from job.errors import JobError, RunError
-from job.results import REJECTED_SCHEMA, RESULTS_SCHEMA, merged, read_back, read_run, write_matrix, write_rejected
+from job.results import REJECTED_SCHEMA, RESULTS_SCHEMA, merged, read_run, write_matrix, write_rejected
+from job.validation import Part, read_back
 
 
 def part(path: Path, rows: Sequence[tuple[str, str | None, list[float]]]) -> str:
@@ -142,7 +143,7 @@ def test_reading_back_counts_rows_labels_and_faults(tmp_path: Path) -> None:
             ("/d", "y", []),
         ],
     )
-    found = read_back(address, 2)
+    found = read_back(Part(address, 2))
     assert found.labels == {"x": 2, "": 1, "y": 2}
     assert (found.wrong_length, found.not_finite) == (2, 3)
     assert found.paths.dtype == np.uint64

@@ -316,7 +316,7 @@ def test_a_failed_reduction_leaves_the_old_results(
         path: path.read_bytes() for path in Path(settings.output).rglob("*") if "pca" in str(path) and path.is_file()
     }
     said = Path(settings.output, "run.json").read_bytes()
-    monkeypatch.setattr("job.reduce._ORTHONORMAL", 0.0)
+    monkeypatch.setattr("job.validation._ORTHONORMAL_ERROR", 0.0)
     with pytest.raises(RunError, match="basis orthonormal"):
         reduce(spark, settings)
     assert all(path.read_bytes() == data for path, data in before.items())

@@ -1,0 +1,216 @@
+"""Spark stage: reads back everything that an output holds and says what is wrong with it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from job import storage
+from job.errors import JobError, RunError
+from job.model import read_model
+from job.pca import Basis
+from job.progress import Progress
+from job.reduce import BASIS, read_basis
+from job.results import CSV, REJECTED_CSV, RESULTS_SCHEMA, RUN, read_run
+from job.session import indexed, parallelism, run_tasks, ship
+from job.settings import Settings
+from job.store import (
+    OK,
+    Current,
+    committed,
+    deal,
+    model_folder,
+    models,
+    read_batches,
+    read_current,
+    vectors,
+    work_folder,
+)
+from job.summary import summarise
+from job.validation import RIGHT, Part, read_back, validate
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+# Of the largest coordinate: what float32 and another order of summation may differ by.
+_TOLERANCE = 1e-5
+
+_AGAIN = "run python -m job run again: what is damaged is made anew, nothing else"
+_DELETE = "delete the folder of that wave and run python -m job run again: its images are inferred anew"
+_REDUCE = "run python -m job reduce again"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong, and what to do about it."""
+
+    what: str
+    remedy: str
+
+
+def check(spark: "SparkSession", settings: Settings, progress: Progress | None = None) -> list[Fault]:
+    """Read back an output whole: the store, the features of the latest run, the basis, the results, the CSV files.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        The user's own; it is used as it is and left as it was found.
+    settings : Settings
+        `output` is needed.
+    progress : Progress, optional
+        Where to say what was looked at; silent by default.
+
+    Returns
+    -------
+    list of Fault
+        Empty where all is right.
+
+    Raises
+    ------
+    JobError
+        Where there is nothing to check.
+    """
+    output, progress = storage.absolute(settings.output), progress or Progress()
+    current = read_current(output)
+    ship(spark)
+    faults = list(_check_store(output, current))
+    progress.say(f"store: {len(models(output))} models' features; current: {current.counts['listed']:,} images")
+    # A file that is known to be damaged would only be found again by each later look.
+    if faults:
+        return faults
+    run = read_run(output)
+    if run is None:
+        progress.say(f"no {RUN}: nothing has been reduced yet")
+    elif run["counts"] != current.counts or run["model"]["fingerprint"] != current.fingerprint:
+        progress.say("the results are of an earlier listing than the features; python -m job reduce makes them anew")
+        run = None
+    try:
+        faults = list(_check_values(spark, output, current, run))
+    except RunError as error:
+        return [Fault(str(error), _DELETE)]
+    if run:
+        progress.say(f"results: {run['counts']['ok']:,} rows of {run['components']} components")
+        faults += _check_texts(output, run)
+    return faults
+
+
+def _check_store(output: str, current: Current) -> Iterator[Fault]:
+    """Compare each committed file's length with its marker, and the model with what is said of it."""
+    for fingerprint in models(output):
+        try:
+            files = committed(output, fingerprint)
+        except RunError as error:
+            yield Fault(str(error), _DELETE)
+            continue
+        for file in files:
+            try:
+                length = storage.stat(storage.join(output, file.name)).length
+            except FileNotFoundError:
+                yield Fault(f"{file.name} was committed and is gone", _AGAIN)
+                continue
+            if length != file.bytes:
+                yield Fault(f"{file.name} has {length} bytes where {file.bytes} were committed", _AGAIN)
+    for folder in (model_folder(output, current.fingerprint), storage.join(output, "model")):
+        if not storage.exists(folder):
+            continue
+        try:
+            found = read_model(folder).description.tflite_sha256
+        except JobError as error:
+            yield Fault(str(error).split(";")[0], _AGAIN)
+            continue
+        if found != current.model["sha256"] and storage.name(folder) == "_model":
+            yield Fault(f"the model in {folder} is not the one that made the features beside it", _AGAIN)
+
+
+def _check_values(spark: "SparkSession", output: str, current: Current, run: dict[str, Any] | None) -> Iterator[Fault]:
+    """Read all rows of the features and, where there are results of them, of the results."""
+    rejected = storage.join(work_folder(output, current.run), "rejected-check")
+    try:
+        summary = summarise(spark, output, current, rejected, moments=False)
+    finally:
+        storage.remove(rejected)
+    if run is None:
+        return
+    try:
+        basis = read_basis(storage.join(output, run["results"]["pca_model"], BASIS))
+        folder = storage.join(output, run["results"]["pca_results"])
+        parts = sorted(entry.address for entry in storage.scan(folder) if entry.address.endswith(".parquet"))
+        found = run_tasks(spark, read_back, [Part(part, len(basis.components)) for part in parts])
+    except (JobError, FileNotFoundError) as error:
+        yield Fault(f"the results cannot be read: {error}", _REDUCE)
+        return
+    if basis.fingerprint != current.fingerprint:
+        yield Fault("the basis was fitted to features of another model", _REDUCE)
+    for what, result in validate(current, summary, found, basis).items():
+        if result != RIGHT:
+            yield Fault(f"{what}: {result}", _DELETE if what.startswith("features") else _REDUCE)
+    yield from _check_coordinates(spark, output, current, basis, parts)
+
+
+def _check_coordinates(
+    spark: "SparkSession", output: str, current: Current, basis: Basis, parts: list[str]
+) -> Iterator[Fault]:
+    """Compare the results, path by path, with the features projected anew."""
+    from pyspark.sql import functions as f  # noqa: PLC0415 - only with Spark
+
+    both = _expected(spark, output, current, basis).join(_found(spark, parts), "path", "full")
+    apart = f.array_max(f.zip_with("expected", "found", lambda a, b: f.abs(a - b)))
+    size = f.array_max(f.transform("expected", f.abs))
+    alone = f.sum((f.col("expected").isNull() | f.col("found").isNull()).cast("long"))
+    [row] = both.agg(f.max(apart), f.max(size), alone).collect()
+    if row[2]:
+        yield Fault(f"{row[2]} paths stand only in the features or only in the results", _REDUCE)
+    elif row[0] is None or not row[0] <= _TOLERANCE * row[1]:
+        yield Fault(f"the results differ from the features' projection by {row[0]}, largest value {row[1]}", _REDUCE)
+
+
+def _expected(spark: "SparkSession", output: str, current: Current, basis: Basis) -> "DataFrame":
+    groups, d = deal(current.selections, 4 * parallelism(spark)), current.model["features"]
+
+    def project(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for index in (index for batch in batches for index in batch.column(0).to_pylist()):
+            for rows in read_batches(output, groups[index], ["path", "status", "features"]):
+                usable = rows.filter(pc.equal(rows.column("status"), OK))
+                values = basis.project(vectors(usable, d)).tolist()
+                yield pa.RecordBatch.from_pydict(
+                    {"path": usable.column("path"), "expected": pa.array(values, pa.list_(pa.float64()))}
+                )
+
+    return indexed(spark, len(groups)).mapInArrow(project, "path string, expected array<double>")
+
+
+def _found(spark: "SparkSession", parts: list[str]) -> "DataFrame":
+    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for index in (index for batch in batches for index in batch.column(0).to_pylist()):
+            with storage.open_input(parts[index]) as file:
+                for rows in pq.ParquetFile(file).iter_batches(10_000, columns=["path", "pca_features"]):
+                    found = rows.column(RESULTS_SCHEMA.names[2]).cast(pa.list_(pa.float64()))
+                    yield pa.RecordBatch.from_pydict({"path": rows.column("path"), "found": found})
+
+    return indexed(spark, len(parts)).mapInArrow(read, "path string, found array<double>")
+
+
+def _check_texts(output: str, run: dict[str, Any]) -> Iterator[Fault]:
+    """Count the rows of the CSV files."""
+    wanted = {REJECTED_CSV: run["counts"]["rejected"]} | ({CSV: run["counts"]["ok"]} if run["settings"]["csv"] else {})
+    for name, rows in wanted.items():
+        try:
+            with storage.open_input(storage.join(output, name)) as file:
+                # Texts may hold line ends, in quotes.
+                reader = pa.csv.open_csv(
+                    file,
+                    parse_options=pa.csv.ParseOptions(delimiter=";", newlines_in_values=True),
+                    convert_options=pa.csv.ConvertOptions(include_columns=["path"], column_types={"path": pa.string()}),
+                )
+                found = sum(batch.num_rows for batch in reader)
+        except FileNotFoundError:
+            yield Fault(f"{name} is gone", _REDUCE)
+        except pa.ArrowInvalid as error:
+            yield Fault(f"{name} is damaged: {' '.join(str(error).split())[:200]}", _REDUCE)
+        else:
+            if found != rows:
+                yield Fault(f"{name} has {found} rows where {rows} were written", _REDUCE)
