@@ -175,6 +175,8 @@ def remove_unfinished(output: str) -> None:
         for wave in _children(output, model, "wave="):
             if not storage.exists(storage.join(output, wave, _COMMIT)):
                 storage.remove(storage.join(output, wave))
+    if not storage.exists(output):
+        return
     for entry in storage.scan(output):
         if re.fullmatch(
             r"\.(run\.json|pca_matrix\.csv|rejected\.csv|probe-[0-9a-f]{8})\.[0-9a-f]{8}", storage.name(entry.address)

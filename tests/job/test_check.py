@@ -72,11 +72,9 @@ def cut(path: Path) -> None:
 
 
 def to_nan(frame: pd.DataFrame) -> pd.DataFrame:
-    row = frame.index[frame["status"] == "ok"][0]
-    vector = np.array(frame.at[row, "features"])
-    vector[3] = np.nan
-    frame.at[row, "features"] = vector
-    return frame
+    vectors = [None if vector is None else np.array(vector) for vector in frame["features"]]
+    next(vector for vector in vectors if vector is not None)[3] = np.nan
+    return frame.assign(features=pd.Series(vectors, dtype=object))
 
 
 def shift_results(settings: Settings) -> None:
