@@ -1,0 +1,163 @@
+"""Kills runs of the job at random moments and compares what the survivors leave with an undisturbed run.
+
+    python -m tests.kills --kills 50
+
+Each run is killed (SIGKILL; the driver mostly, else one of its Python workers) at a moment drawn from the time that an
+undisturbed run takes. The next run goes on from what is there; once one has come to its end, what it left is compared:
+one row for each picture, features bit for bit, coordinates to 1e-6 of the largest. Then again from nothing, until all
+kills are spent.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from job.store import read_features
+from tests.conftest import make_pictures, run_json
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class Tally:
+    """What was done: kills by victim, runs that came to their end, images that those found already inferred."""
+
+    drivers: int = 0
+    workers: int = 0
+    ends: int = 0
+    reused: list[int] = field(default_factory=list)
+
+
+def start(images: Path, output: Path, wave_seconds: float) -> "subprocess.Popen[bytes]":
+    """Start the job with the embedded model."""
+    options = ["--images", str(images), "--model", str(ROOT / "bootstrap" / "embedded"), "--output", str(output)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "job", "run", *options, "--wave-seconds", str(wave_seconds), "--components", "20"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=(output.parent / "stderr").open("wb"),
+    )
+
+
+def workers(pid: int) -> list[int]:
+    """Return the Python workers below a driver: its grandchildren's children that run pyspark's daemon."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue
+            parents.setdefault(int(stat.rsplit(")", 1)[1].split()[1]), []).append(int(entry.name))
+    found, pending = [], [pid]
+    while pending:
+        children = parents.get(pending.pop(), [])
+        pending += children
+        found += [child for child in children if child not in parents and b"pyspark.daemon" in command(child)]
+    return found
+
+
+def command(pid: int) -> bytes:
+    """Return a process's command line, empty where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def answer(output: Path) -> tuple[dict[str, bytes], pd.DataFrame]:
+    """Return the current features by path, and the coordinates; each path must stand once."""
+    table = read_features(str(output))
+    assert isinstance(table, pa.Table)
+    frame = table.to_pandas()
+    assert frame["path"].is_unique
+    stored = pd.read_parquet(output / "features", columns=["path"])
+    assert stored["path"].is_unique, "an image was inferred and committed twice"
+    features = {
+        path: np.asarray(vector).tobytes() for path, vector in zip(frame["path"], frame["features"], strict=True)
+    }
+    return features, pd.read_csv(output / "pca_matrix.csv", sep=";", index_col="path")
+
+
+def compare(output: Path, expected: tuple[dict[str, bytes], pd.DataFrame]) -> None:
+    """Hold what a run has left against the undisturbed run's."""
+    features, coordinates = answer(output)
+    assert features == expected[0]
+    ours, theirs = (frame.filter(like="pca_").to_numpy() for frame in (coordinates, expected[1]))
+    assert list(coordinates.index) == list(expected[1].index)
+    assert np.abs(ours - theirs).max() <= 1e-6 * np.abs(theirs).max()
+
+
+def strike(process: "subprocess.Popen[bytes]", moment: float, draw: random.Random, tally: Tally) -> bool:
+    """Kill the run, or a worker of it, at a moment; return whether the driver was killed."""
+    try:
+        process.wait(moment)
+    except subprocess.TimeoutExpired:
+        victims = workers(process.pid) if draw.random() < 0.3 else []
+        if victims:
+            try:
+                os.kill(draw.choice(victims), signal.SIGKILL)
+            except ProcessLookupError:  # it ended by itself in between
+                return False
+            tally.workers += 1
+            return False
+        process.kill()
+        process.wait()
+        tally.drivers += 1
+        return True
+    return False
+
+
+def kill_runs(folder: Path, pictures: int, kills: int, wave_seconds: float, seed: int) -> Tally:
+    """Do it all in an empty folder; raises AssertionError where anything differs."""
+    draw, tally = random.Random(seed), Tally()
+    images = make_pictures(folder / "images", {f"label {number}": pictures // 10 for number in range(10)})
+    started = time.monotonic()
+    assert start(images, folder / "undisturbed", wave_seconds).wait() == 0
+    whole = time.monotonic() - started
+    expected = answer(folder / "undisturbed")
+    assert len(expected[0]) == pictures // 10 * 10
+    output = folder / "output-0"
+    while True:
+        process = start(images, output, wave_seconds)
+        dead = False
+        while not dead and process.poll() is None and tally.drivers + tally.workers < kills:
+            dead = strike(process, draw.uniform(0, whole), draw, tally)
+        if dead:
+            continue
+        assert process.wait() == 0, (folder / "stderr").read_text()
+        compare(output, expected)
+        tally.ends += 1
+        tally.reused.append(run_json(output)["counts"]["reused"])
+        if tally.drivers + tally.workers >= kills:
+            return tally
+        output = folder / f"output-{tally.ends}"
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser("python -m tests.kills", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--kills", type=int, default=50, help="how many (default: %(default)s)")
+    parser.add_argument("--pictures", type=int, default=2000, help="in the folder (default: %(default)s)")
+    parser.add_argument("--wave-seconds", type=float, default=2, help="of each run (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        tally = kill_runs(Path(folder), options.pictures, options.kills, options.wave_seconds, options.seed)
+    print(f"{tally.drivers} drivers and {tally.workers} workers killed; {tally.ends} runs came to their end")
+    print(f"each as the undisturbed run, bit for bit; they found {tally.reused} images already inferred")
+
+
+if __name__ == "__main__":
+    main()
