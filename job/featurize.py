@@ -1,11 +1,9 @@
 """Spark stage: listing minus store -> features. Each image is fetched, decoded and inferred once, in the workers."""
 
-import errno
 import secrets
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -16,12 +14,14 @@ import pyarrow.parquet as pq
 
 from job import storage
 from job.errors import JobError
-from job.image import DECODER_VERSION, GONE, Rejected, decode
+from job.fetch import fetched
+from job.image import DECODER_VERSION, Rejected
+from job.isolated import Decoder, Way
 from job.listing import Image, Part, check_images, list_images
 from job.lock import check_held, locked
 from job.model import DESCRIPTION, TFLITE, Engine, Model, read_model
 from job.progress import Progress
-from job.session import parallelism, run_tasks, ship
+from job.session import first_attempt, parallelism, retries, run_tasks, ship
 from job.settings import Settings
 from job.store import (
     BATCH_ROWS,
@@ -53,11 +53,6 @@ FIRST_WAVE_SECONDS = 10
 FIRST_TASK_SECONDS = 1
 TASK_SECONDS = 15
 WAVE_GROWTH = 3
-
-# Fetching ahead of inference: so many images, and no more than so many bytes beyond the first.
-FETCH_THREADS = 4
-FETCH_IMAGES = 16
-FETCH_BYTES = 32 << 20
 
 
 def featurize(spark: "SparkSession", settings: Settings, progress: Progress | None = None) -> Current:
@@ -105,13 +100,15 @@ def _featurize(spark: "SparkSession", settings: Settings, model: Model, progress
     seconds["list"] = time.monotonic() - started
 
     started = time.monotonic()
-    difference = subtract(spark, output, listing, committed(output, model_print), f"work/run={run}")
+    stored, retry = committed(output, model_print), settings.retry_rejected
+    difference = subtract(spark, output, listing, stored, f"work/run={run}", retry_rejected=retry)
     seconds["subtract"] = time.monotonic() - started
 
     reused, new = difference.reused.total(), difference.todo.rows
     progress.say(f"{listing.rows:,} images listed, {reused:,} of them known, {new:,} new")
     started = time.monotonic()
-    plan = _Plan(output, run, model_print, settings.mode, settings.max_pixels)
+    way = decoding(model, settings)
+    plan = _Plan(output, run, model_print, way, isolated=not retries(spark))
     files, statuses = _infer_waves(spark, plan, difference.todo.parts, settings.wave_seconds, progress)
     seconds["featurize"] = time.monotonic() - started
 
@@ -159,6 +156,12 @@ def fingerprint(model: Model, settings: Settings) -> str:
     return model.fingerprint(DECODER_VERSION, settings.mode, settings.max_pixels)
 
 
+def decoding(model: Model, settings: Settings) -> Way:
+    """Return how images are decoded for a model."""
+    size = model.description.input_size
+    return Way(size, settings.mode, settings.max_pixels, settings.decode_seconds, settings.decode_bytes)
+
+
 def check_output(address: str) -> None:
     """Refuse an output that cannot be written to; raises `JobError`."""
     output = storage.absolute(address)
@@ -204,8 +207,9 @@ class _Plan:
     output: str
     run: str
     fingerprint: str
-    mode: str
-    max_pixels: int
+    way: Way
+    # Whether the first attempt decodes in a child process as well: where there is no second.
+    isolated: bool
 
 
 @dataclass(frozen=True)
@@ -299,7 +303,8 @@ def _infer(task: _Task) -> tuple[File, Counter[str]]:
     name = f"{task.target}-{secrets.token_hex(4)}.parquet"
     address = storage.join(task.plan.output, name)
     statuses: Counter[str] = Counter()
-    with storage.create(address) as path:
+    isolated = task.plan.isolated or not first_attempt()
+    with Decoder(task.plan.way, isolated=isolated) as decoder, storage.create(address) as path:
         with pq.ParquetWriter(
             path,
             SCHEMA,
@@ -308,8 +313,8 @@ def _infer(task: _Task) -> tuple[File, Counter[str]]:
             use_dictionary=["label", "status", "reason", "run"],
         ) as writer:
             rows: list[dict[str, Any]] = []
-            for image, data in _fetched(_images(task.slices)):
-                row = _row(image, data, engine, task.plan)
+            for image, data in fetched(_images(task.slices), task.plan.way.memory_bytes):
+                row = _row(image, data, decoder, engine) | {"run": task.plan.run}
                 statuses[row["status"]] += 1
                 rows.append(row)
                 if len(rows) == BATCH_ROWS:
@@ -322,10 +327,9 @@ def _infer(task: _Task) -> tuple[File, Counter[str]]:
 
 
 @cache
-def _engine(folder: str) -> "tuple[Engine, int]":
+def _engine(folder: str) -> Engine:
     """Load the model once a worker process, not once a task."""
-    model = read_model(folder)
-    return Engine(model), model.description.input_size
+    return Engine(read_model(folder))
 
 
 def _images(slices: list[_Slice]) -> Iterator[Image]:
@@ -336,55 +340,20 @@ def _images(slices: list[_Slice]) -> Iterator[Image]:
         yield from (Image(**row) for row in table.to_pylist())
 
 
-def _fetched(images: Iterator[Image]) -> Iterator[tuple[Image, bytes | Rejected]]:
-    """Yield images in order with their bytes, or why they have none; a few are fetched ahead."""
-    with ThreadPoolExecutor(FETCH_THREADS) as pool:
-        window: deque[tuple[Image, Future[bytes | Rejected]]] = deque()
-        ahead = 0
-        for image in images:
-            while window and (len(window) >= FETCH_IMAGES or ahead + (image.length or 0) > FETCH_BYTES):
-                first, future = window.popleft()
-                ahead -= first.length or 0
-                yield first, future.result()
-            window.append((image, pool.submit(_fetch, image)))
-            ahead += image.length or 0
-        for first, future in window:
-            yield first, future.result()
-
-
-def _fetch(image: Image) -> bytes | Rejected:
-    """Return an image's bytes. Faults of storage are raised: they are no property of the image; the task is retried."""
-    if image.fault is not None:
-        return Rejected(image.fault, "it could not be looked up when it was listed")
-    try:
-        data, found = storage.fetch(image.path)
-    except (FileNotFoundError, NotADirectoryError):
-        return Rejected(GONE, "deleted since it was listed")
-    except OSError as error:
-        if error.errno == errno.EISDIR:
-            return Rejected(GONE, "replaced by a folder since it was listed")
-        raise
-    if (len(data), found.modified) != (image.length, image.modified):
-        return Rejected(GONE, "replaced since it was listed; the next run takes the new one")
-    return data
-
-
-def _row(image: Image, data: bytes | Rejected, engine: "tuple[Engine, int]", plan: _Plan) -> dict[str, Any]:
+def _row(image: Image, data: bytes | Rejected, decoder: Decoder, engine: Engine) -> dict[str, Any]:
     row: dict[str, Any] = {
         "path": image.path,
         "label": image.label,
         "length": image.length,
         "modified": image.modified,
-        "run": plan.run,
     }
     try:
         if isinstance(data, Rejected):
             raise data
-        network, input_size = engine
-        picture = decode(data, input_size, plan.mode, plan.max_pixels)
+        picture = decoder.decode(data)
     except Rejected as rejected:
         return row | {"status": REJECTED, "reason": rejected.reason, "error": rejected.error}
-    features = network.features(picture.pixels)
+    features = engine.features(picture.pixels)
     return row | {"status": OK, "width": picture.width, "height": picture.height, "features": features}
 
 

@@ -1,20 +1,24 @@
 """Encoded bytes in, pixels out, or the reason why not. Pillow only; neither Spark nor storage."""
 
 import io
-import struct
+import warnings
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pi_heif
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from job import colour
 from job.settings import DEFAULT_MAX_PIXELS
 
-pi_heif.register_heif_opener()
+# One task has one core: threads would only add memory.
+pi_heif.register_heif_opener(decode_threads=1)
+Image.init()
 
 # Part of the fingerprint: raise it whenever the same bytes would give other pixels.
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 
 # The closed list of reasons for which an image is rejected.
 ZERO_BYTES = "zero bytes"
@@ -22,12 +26,32 @@ NOT_AN_IMAGE = "not an image"
 TRUNCATED = "truncated"
 DAMAGED = "damaged"
 TOO_MANY_PIXELS = "too many pixels"
+DECODER_CRASHED = "decoder crashed"
+OVER_TIME = "over the time bound"
+OVER_MEMORY = "over the memory bound"
 GONE = "gone"
 NAME_NOT_UTF8 = "name not UTF-8"
-REASONS = (ZERO_BYTES, NOT_AN_IMAGE, TRUNCATED, DAMAGED, TOO_MANY_PIXELS, GONE, NAME_NOT_UTF8)
+REASONS = (
+    ZERO_BYTES,
+    NOT_AN_IMAGE,
+    TRUNCATED,
+    DAMAGED,
+    TOO_MANY_PIXELS,
+    DECODER_CRASHED,
+    OVER_TIME,
+    OVER_MEMORY,
+    GONE,
+    NAME_NOT_UTF8,
+)
+
+# Pillow hands EPS to Ghostscript, a program that runs what the file says: not for files that nobody has looked at.
+REFUSED_FORMATS = ("EPS",)
 
 # Shrink-on-load keeps at least this many times the side needed: cosine to the full decode >= 0.9998 on 8-13 Mpx photos.
 DRAFT_FACTOR = 4
+
+# Large pictures are brought to RGB a strip at a time, so that no second copy of the whole is made.
+STRIP_PIXELS = 1 << 20
 
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation -> what turns the stored pixels into what a viewer shows (Exif 2.32, tag 274).
@@ -85,61 +109,108 @@ def decode(data: bytes, input_size: int, mode: str = "fast", max_pixels: int = D
     Raises
     ------
     Rejected
-        With the reason, for bytes that give no usable image.
+        With the reason, for bytes that give no usable image: what Pillow's own `Image.open(…).load()` refuses.
+    MemoryError
+        When there is not enough: whether that is the image's fault, its caller knows.
     """
     if not data:
         raise Rejected(ZERO_BYTES, "the file is empty")
+    with warnings.catch_warnings():
+        # Of odd metadata and large pictures Pillow warns and reads on: no news in a log of millions.
+        warnings.simplefilter("ignore")
+        image = _open(data, max_pixels)
+        width, height = image.size
+        try:
+            if mode == "fast":
+                image.draft("RGB", (DRAFT_FACTOR * input_size, DRAFT_FACTOR * input_size))
+            image.load()
+            square = _square(image, input_size)
+        except Exception as error:  # noqa: BLE001 - decoders raise anything on broken data; each is this image's fault
+            raise _rejected(error, DAMAGED) from None
+        # Turning the small square instead of the whole picture gives the same up to the rounding of the resize.
+        turn = _UPRIGHT.get(_orientation(image))
+    return Picture(np.asarray(square if turn is None else square.transpose(turn)), width, height)
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    """Read what the file says of itself."""
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=[name for name in Image.ID if name not in REFUSED_FORMATS])
     except Image.DecompressionBombError as error:
         raise Rejected(TOO_MANY_PIXELS, str(error)) from None
     except UnidentifiedImageError:
         raise Rejected(NOT_AN_IMAGE, "no known image format") from None
     except Exception as error:  # noqa: BLE001 - a hostile header may raise anything; whatever it is, it is no image
-        raise Rejected(_reason(error, NOT_AN_IMAGE), _words(error)) from None
+        raise _rejected(error, DAMAGED) from None
     width, height = image.size
     if width * height > max_pixels:
         raise Rejected(TOO_MANY_PIXELS, f"{width} x {height} pixels, more than the limit of {max_pixels}")
-    try:
-        if mode == "fast":
-            image.draft("RGB", (DRAFT_FACTOR * input_size, DRAFT_FACTOR * input_size))
-        square = _rgb(image).resize((input_size, input_size), Image.Resampling.BICUBIC)
-    except Exception as error:  # noqa: BLE001 - decoders raise anything on broken data; each is this image's fault
-        raise Rejected(_reason(error, DAMAGED), _words(error)) from None
-    # Turning the small square instead of the whole picture gives the same up to the rounding of the resize.
-    turn = _UPRIGHT.get(_orientation(image))
-    return Picture(np.asarray(square if turn is None else square.transpose(turn)), width, height)
+    return image
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """Return the image as RGB, transparency laid over white, 16-bit samples scaled to 8."""
+def _square(image: Image.Image, side: int) -> Image.Image:
+    """Return the loaded image as an RGB square in sRGB, transparency laid over white, 16-bit samples scaled to 8."""
+    mode, transform = colour.to_srgb(image)
+    width, height = image.size
+    rows = max(1, STRIP_PIXELS // width)
+    flat = image.mode == mode and not image.has_transparency_data
+    if flat or rows >= height:
+        small = (image if flat else _flat(image, mode)).resize((side, side), Image.Resampling.BICUBIC)
+    else:
+        # Pillow resizes across, then down, rounding in between: across by strips, then down is the same, bit for bit.
+        narrow = Image.new(mode, (side, height))
+        scale = _scale(image)
+        for top in range(0, height, rows):
+            strip = _flat(image.crop((0, top, width, min(top + rows, height))), mode, scale)
+            narrow.paste(strip.resize((side, strip.height), Image.Resampling.BICUBIC), (0, top))
+        small = narrow.resize((side, side), Image.Resampling.BICUBIC)
+    return colour.apply(small, transform)
+
+
+def _scale(image: Image.Image) -> float:
+    """Return what brings one-channel samples of more than 8 bits to 0..255."""
+    if image.mode != "F":
+        return 255 / 65535  # integer modes hold 16-bit samples
+    # Floats are taken as shares of 1 where they all fit in it, else as 0 to 255.
+    _, highest = image.getextrema()
+    return 255 if float(cast("float", highest)) <= 1 else 1
+
+
+def _flat(image: Image.Image, mode: str, scale: float | None = None) -> Image.Image:
+    """Return the image in a mode of 8 bits a sample, without transparency."""
     if image.mode.startswith("I") or image.mode == "F":
-        samples = np.asarray(image, dtype=np.float64)
-        # Integer modes hold 16-bit samples; floats are taken as 0..1 where they fit in it, else as 0..255.
-        scale = 255 / 65535 if image.mode != "F" else (255 if samples.size and samples.max() <= 1 else 1)
-        gray = np.clip(np.rint(samples * scale), 0, 255)
-        gray[samples == image.info.get("transparency", np.nan)] = (
-            255  # the one sample that a 16-bit PNG calls transparent
-        )
-        return Image.fromarray(gray.astype(np.uint8)).convert("RGB")
+        samples = np.asarray(image).astype(np.float64)
+        scale = _scale(image) if scale is None else scale
+        gray = np.clip(np.nan_to_num(np.rint(samples * scale)), 0, 255)
+        transparent = image.info.get("transparency")
+        if isinstance(transparent, int):  # the one sample that a 16-bit PNG calls transparent
+            gray[samples == transparent] = 255
+        return Image.fromarray(gray.astype(np.uint8)).convert(mode)
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+        try:
+            layer = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        except (ValueError, TypeError, KeyError, IndexError):
+            pass  # a transparent colour that makes no sense for the mode: the picture is opaque
+        else:
+            white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+            return Image.alpha_composite(white, layer).convert("RGB").convert(mode)
+    return image.convert(mode)
 
 
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 where there is none or where the EXIF block is broken."""
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except (ValueError, TypeError, SyntaxError, struct.error, OSError, KeyError, IndexError, OverflowError):
+    except Exception:  # noqa: BLE001 - whatever a broken EXIF block raises, it never rejects a readable picture
         return 1
 
 
-def _reason(error: Exception, otherwise: str) -> str:
-    return TRUNCATED if "truncated" in str(error).lower() else otherwise
-
-
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _rejected(error: Exception, otherwise: str) -> Exception:
+    """Return what a decoder's error means: a rejection with its reason, or that memory was short."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    lower = words.lower()
+    if isinstance(error, MemoryError) or "out of memory" in lower or "memory alloc" in lower:
+        return MemoryError(words)
+    if isinstance(error, EOFError) or "truncated" in lower or "end of file" in lower:
+        return Rejected(TRUNCATED, words)
+    return Rejected(otherwise, words)

@@ -32,6 +32,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 JAVA_VERSIONS = (17, 21)
+JAVA_ROOTS = (Path("/usr/lib/jvm"), Path("/Library/Java/JavaVirtualMachines"))
 NO_JAVA = (
     "Spark needs Java 17 or 21 and none was found; on Debian or Ubuntu: apt-get install openjdk-17-jre-headless,"
     " on macOS: brew install openjdk@17; or point JAVA_HOME to one"
@@ -53,8 +54,7 @@ def find_java() -> Path | None:
     """Return the home of a Java that Spark runs on: JAVA_HOME, then PATH, then where Debian and macOS keep them."""
     homes = [os.environ.get("JAVA_HOME", "")]
     homes += [str(Path(folder, "java").resolve().parent.parent) for folder in os.get_exec_path()]
-    roots = [Path("/usr/lib/jvm"), Path("/Library/Java/JavaVirtualMachines")]
-    homes += [str(home) for root in roots if root.is_dir() for home in sorted(root.iterdir())]
+    homes += [str(home) for root in JAVA_ROOTS if root.is_dir() for home in sorted(root.iterdir())]
     for home in dict.fromkeys(homes):
         for candidate in (Path(home), Path(home, "Contents", "Home")) if home else ():
             if java_version(candidate / "bin" / "java") in JAVA_VERSIONS:
@@ -287,6 +287,23 @@ def parallelism(spark: "SparkSession") -> int:
     if conf.get("spark.dynamicAllocation.enabled", "false") == "true" and most and cores:
         return max(now, int(most) * int(cores))
     return now
+
+
+def retries(spark: "SparkSession") -> bool:
+    """Tell whether the session tries a task again that has failed: `local[*]` does not, `local[*,4]` does."""
+    master = str(spark.sparkContext.master)
+    if re.fullmatch(r"local(\[[^,\]]*\])?", master):
+        return False
+    told = re.fullmatch(r"local\[[^,\]]*,\s*(\d+)\s*\]", master)
+    return int(told[1] if told else spark.sparkContext.getConf().get("spark.task.maxFailures", "4") or 4) > 1
+
+
+def first_attempt() -> bool:
+    """Tell, in a worker, whether its task has not been tried before."""
+    from pyspark import TaskContext  # noqa: PLC0415 - known to the worker only
+
+    context = TaskContext.get()
+    return context is None or context.attemptNumber() == 0
 
 
 def run_tasks(

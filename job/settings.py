@@ -11,6 +11,9 @@ DEFAULT_INCLUDE = "jpg,jpeg,png,webp,gif,bmp,tif,tiff,pbm,pgm,ppm,pnm,avif,heic,
 # Twice the size at which Pillow warns: the bound at which it raises.
 DEFAULT_MAX_PIXELS = 2 * 89_478_485
 MODES = ("fast", "exact")
+# What the hungriest decoder takes, WebP's: its own picture twice, a copy to hand over, and Pillow's; 4 bytes each.
+DECODE_BYTES_A_PIXEL = 16
+DECODE_SPARE_MEGABYTES = 512
 
 FEATURIZE = "featurize"
 REDUCE = "reduce"
@@ -54,6 +57,26 @@ class Settings:
         FEATURIZE,
         low=1,
         high=DEFAULT_MAX_PIXELS,
+    )
+    decode_seconds: float = _option(
+        60.0,
+        "reject an image that takes longer to decode than this; one that hangs costs the run twice that",
+        FEATURIZE,
+        low=1,
+        high=3600,
+    )
+    decode_megabytes: int | None = _option(
+        None,
+        "reject an image that takes more memory to decode than this, of any size; by default"
+        f" {DECODE_BYTES_A_PIXEL} bytes for each of --max-pixels and {DECODE_SPARE_MEGABYTES} MB to spare",
+        FEATURIZE,
+        low=64,
+        high=1 << 20,
+    )
+    retry_rejected: bool = _option(
+        False,
+        "try images again that an earlier run has rejected; else only when they or the settings change",
+        FEATURIZE,
     )
     wave_seconds: float = _option(
         180.0,
@@ -104,6 +127,13 @@ class Settings:
     def endings(self) -> tuple[str, ...]:
         """Return the endings to look at, in lower case with a dot: `(".jpg", …)`."""
         return tuple(f".{ending.strip().strip('.').lower()}" for ending in self.include.split(",") if ending.strip())
+
+    @property
+    def decode_bytes(self) -> int:
+        """Return the memory that decoding one image may take, in bytes."""
+        if self.decode_megabytes is not None:
+            return self.decode_megabytes << 20
+        return DECODE_BYTES_A_PIXEL * self.max_pixels + (DECODE_SPARE_MEGABYTES << 20)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-ready values, for `run.json`."""

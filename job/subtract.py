@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from job import storage
 from job.listing import Image, Listing, write_parts
 from job.session import RESULTS, collect, indexed, parallelism
-from job.store import File, Selection, read_file
+from job.store import REJECTED, File, Selection, read_file
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -35,11 +35,19 @@ class Difference:
     reused: Counter[str] = field(default_factory=Counter)
 
 
-def subtract(spark: "SparkSession", output: str, listing: Listing, files: list[File], work: str) -> Difference:
+def subtract(
+    spark: "SparkSession",
+    output: str,
+    listing: Listing,
+    files: list[File],
+    work: str,
+    *,
+    retry_rejected: bool = False,
+) -> Difference:
     """Compare a listing with the store's files, by path, length and modification time.
 
-    Of several rows for one image version the youngest counts. What is written goes below `work` (an address below the
-    output).
+    Of several rows for one image version the youngest counts; with `retry_rejected` it does not if it is a rejection.
+    What is written goes below `work` (an address below the output).
     """
     if not files:
         return Difference(todo=listing)
@@ -48,6 +56,8 @@ def subtract(spark: "SparkSession", output: str, listing: Listing, files: list[F
     store = _stored(spark, output, files).groupBy("path", "length", "modified")
     # File numbers grow with time.
     latest = store.agg(f.max(f.struct("file", "row", "status")).alias("found"))
+    if retry_rejected:
+        latest = latest.where(f.col("found.status") != REJECTED)
     listed = _listed(spark, listing)
     same = [listed[name].eqNullSafe(latest[name]) for name in ("path", "length", "modified")]
     rows = listed.join(latest, same, "left").select(
