@@ -22,17 +22,23 @@ def ensure() -> None:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise JobError(NO_JAVA)
     print("No Java 17 or 21 found: installing one from the distribution's packages, once.", flush=True)
-    quiet = {"stdout": subprocess.DEVNULL, "env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}}
-    subprocess.run(["apt-get", "-qq", "update"], check=False, **quiet)  # type: ignore[call-overload]  # noqa: S607
+    _apt("apt-get", "update")
     for version in JAVA_VERSIONS:
         package = f"openjdk-{version}-jre-headless"
-        known = subprocess.run(["apt-cache", "show", package], capture_output=True, check=False)  # noqa: S603, S607
-        if known.returncode == 0:
-            command = ["apt-get", "-qq", "-y", "--no-install-recommends", "install", package]
-            if subprocess.run(command, check=False, **quiet).returncode == 0 and find_java():  # type: ignore[call-overload]  # noqa: S603
+        if _apt("apt-cache", "show", package).returncode == 0:
+            done = _apt("apt-get", "-y", "--no-install-recommends", "install", package)
+            if done.returncode == 0 and find_java():
                 print(f"Installed {package}.")
                 return
-    raise JobError(f"installing Java failed. {NO_JAVA}")
+            raise JobError(
+                f"installing {package} failed: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}"
+            )
+    raise JobError(f"this distribution has no package of Java 17 or 21. {NO_JAVA}")
+
+
+def _apt(*command: str) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
 
 
 def main() -> int:
