@@ -1,4 +1,4 @@
-"""Addresses in, bytes out: a local path or `s3://bucket/key`, interchangeable. The only module that knows S3.
+"""Addresses in, bytes out: a local path or `s3://bucket/key`, interchangeable. With `job.s3`, all that knows S3.
 
 S3 is listed with boto3 and read and written with obstore, at a tenth of the processor time; the rare keys that
 obstore's paths cannot say (`//`, `.` and `..` as segments, control characters) go through boto3 as well.
@@ -16,18 +16,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
+from job import s3
 from job.errors import JobError
-
-if TYPE_CHECKING:
-    from obstore.store import S3Store
 
 _S3 = "s3://"
 # What obstore would refuse or quietly rewrite.
 _RARE_KEY = re.compile(r"[\x00-\x1f\x7f]|//|^/|/$|(^|/)\.\.?(/|$)")
+# What is fetched at least of a file that is read here and there: a request takes as long as half a megabyte.
+_RANGE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,8 @@ def stat(address: str) -> Entry:
         return _entry(address, os.stat(address))  # noqa: PTH116 - one call for all that is asked
     bucket, key = _split(address)
     if key:
-        with suppress(FileNotFoundError), _s3_errors(address):
-            head = _client().head_object(Bucket=bucket, Key=key)
+        with suppress(FileNotFoundError), s3.errors(address, "HeadObject"):
+            head = s3.client().head_object(Bucket=bucket, Key=key)
             return Entry(address, False, head["ContentLength"], _microseconds(head["LastModified"]))
     for _ in _scan_s3(address):
         return Entry(address, True)
@@ -122,15 +122,7 @@ def fetch(address: str) -> tuple[bytes, Entry]:
     if not is_s3(address):
         with Path(address).open("rb") as file:
             return file.read(), _entry(address, os.fstat(file.fileno()))
-    bucket, key = _split(address)
-    with _s3_errors(address):
-        if _RARE_KEY.search(key):
-            answer = _client().get_object(Bucket=bucket, Key=key)
-            data = answer["Body"].read()
-            return data, Entry(address, False, len(data), _microseconds(answer["LastModified"]))
-        got = _bucket(bucket).get(key)
-        data = bytes(got.bytes())
-        return data, Entry(address, False, len(data), _microseconds(got.meta["last_modified"]))
+    return s3.steadily(lambda: _fetch_s3(address))
 
 
 def read(address: str) -> bytes:
@@ -142,21 +134,21 @@ def open_input(address: str) -> BinaryIO:
     """Return a seekable file for reading: on S3 only the ranges that are read travel."""
     if not is_s3(address):
         return Path(address).open("rb")
-    import obstore  # noqa: PLC0415 - see _bucket
-
-    bucket, key = _split(address)
-    if _RARE_KEY.search(key):
+    if _RARE_KEY.search(_split(address)[1]):
         return io.BytesIO(read(address))
-    with _s3_errors(address):
-        # Files of its own kind have neither `with` nor `closed`, which Python's and Arrow's readers want.
-        return io.BufferedReader(_Ranges(obstore.open_reader(_bucket(bucket), key)))
+    return io.BufferedReader(_Ranges(address), _RANGE_BYTES)
 
 
 class _Ranges(io.RawIOBase):
-    """A file on S3 as one of Python's own; obstore fetches ranges of a megabyte or what is asked for."""
+    """A file on S3 as one of Python's own: each reading is a request for that range, of the version first seen."""
 
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
+    def __init__(self, address: str) -> None:
+        self._address, self._position = address, 0
+        bucket, self._key = _split(address)
+        self._store = s3.store(bucket)
+        with s3.errors(address, "HeadObject"):
+            head = self._store.head(self._key)
+        self._size, self._tag = head["size"], head["e_tag"]
 
     def readable(self) -> bool:
         return True
@@ -165,42 +157,58 @@ class _Ranges(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return int(self._reader.seek(offset, whence))
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
-        data = memoryview(self._reader.read(len(buffer)))
+        stop = min(self._position + len(buffer), self._size)
+        if stop <= self._position:
+            return 0
+        data = s3.steadily(lambda: self._range(stop))
         buffer[: len(data)] = data
+        self._position += len(data)
         return len(data)
+
+    def _range(self, stop: int) -> bytes:
+        with s3.errors(self._address, "GetObject"):
+            return bytes(
+                self._store.get(self._key, options={"range": (self._position, stop), "if_match": self._tag}).bytes()
+            )
 
 
 def read_tagged(address: str) -> tuple[bytes, str]:
     """Return an S3 object's bytes and its entity tag, which another version of it would not have; raises as `fetch`."""
+    return s3.steadily(lambda: _read_tagged(address))
+
+
+def _read_tagged(address: str) -> tuple[bytes, str]:
     bucket, key = _split(address)
-    with _s3_errors(address):
-        answer = _client().get_object(Bucket=bucket, Key=key)
+    with s3.errors(address, "GetObject"):
+        answer = s3.client().get_object(Bucket=bucket, Key=key)
         return answer["Body"].read(), answer["ETag"]
 
 
 def write_if(address: str, data: bytes, tag: str | None) -> str | None:
-    """Put an S3 object if the one that is there has this tag (None: if there is none); return its tag, else None."""
+    """Put an S3 object if the one that is there has this tag (None: if there is none); return its tag, else None.
+
+    `data` has to be the writer's own: where the answer to a PUT was lost, that is how it is told from another's.
+    """
     bucket, key = _split(address)
     condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
     try:
-        with _s3_errors(address):
-            answer = _client().put_object(Bucket=bucket, Key=key, Body=data, **condition)
+        with s3.errors(address, "PutObject"):
+            answer = s3.client().put_object(Bucket=bucket, Key=key, Body=data, **condition)
+        return str(answer["ETag"])
     except FileNotFoundError:  # what If-Match says of an object that is gone
         return None
     except OSError as error:
-        if isinstance(error.__cause__, Exception) and _status(error.__cause__) in {409, 412}:
-            return None
-        raise
-    return str(answer["ETag"])
-
-
-def _status(error: Exception) -> int:
-    """Return the HTTP status of a refusal by S3, 0 for other errors."""
-    answer: dict[str, Any] = getattr(error, "response", {})
-    return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        if s3.status(error.__cause__) not in {409, 412}:
+            raise
+    try:
+        found, now = read_tagged(address)
+    except FileNotFoundError:
+        return None
+    return now if found == data else None
 
 
 def write(address: str, data: bytes) -> None:
@@ -216,18 +224,13 @@ def create(address: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="fruits-") as folder:
             path = Path(folder, "part")
             yield path
-            bucket, key = _split(address)
-            with _s3_errors(address):
-                if _RARE_KEY.search(key):
-                    with path.open("rb") as file:
-                        _client().put_object(Bucket=bucket, Key=key, Body=file)
-                else:
-                    _bucket(bucket).put(key, path)
+            s3.steadily(lambda: _put(address, path))
         return
     target = Path(address)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A leading dot: readers of Parquet folders pass over what a killed process leaves.
-    path = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    # A leading dot: readers of Parquet folders pass over what a killed process leaves. None of the target's own name,
+    # which may be as long as names can be.
+    path = target.with_name(f".{uuid.uuid4().hex}")
     try:
         yield path
         path.replace(target)
@@ -239,15 +242,12 @@ def remove(address: str) -> None:
     """Delete a file, or a folder or prefix with all that is in it; what is not there is no error."""
     if is_s3(address):
         bucket, key = _split(address)
-        with _s3_errors(address):
-            keys = [key] if key else []
-            for page in _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(address)):
+        keys = [key] if key else []
+        with s3.errors(address, "ListObjectsV2"):
+            for page in s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(address)):
                 keys += [item["Key"] for item in page.get("Contents", [])]
-            for start in range(0, len(keys), 1000):  # the service's bound a request
-                objects = [{"Key": item} for item in keys[start : start + 1000]]
-                answer = _client().delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
-                for fault in answer.get("Errors", []):
-                    raise PermissionError(errno.EACCES, fault.get("Message", "not deleted"), address)
+        for start in range(0, len(keys), 1000):  # the service's bound a request
+            s3.steadily(partial(_delete, address, keys[start : start + 1000]))
     elif Path(address).is_dir():
         shutil.rmtree(address)
     else:
@@ -279,8 +279,8 @@ def _entry(address: str, status: os.stat_result) -> Entry:
 
 def _scan_s3(folder: str) -> Iterator[Entry]:
     bucket, _ = _split(folder)
-    pages = _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(folder), Delimiter="/")
-    with _s3_errors(folder):
+    pages = s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(folder), Delimiter="/")
+    with s3.errors(folder, "ListObjectsV2"):
         for page in pages:
             for item in page.get("CommonPrefixes", []):
                 yield Entry(f"{_S3}{bucket}/{item['Prefix'][:-1]}", True)
@@ -289,6 +289,40 @@ def _scan_s3(folder: str) -> Iterator[Entry]:
                     yield Entry(
                         f"{_S3}{bucket}/{item['Key']}", False, item["Size"], _microseconds(item["LastModified"])
                     )
+
+
+def _fetch_s3(address: str) -> tuple[bytes, Entry]:
+    bucket, key = _split(address)
+    with s3.errors(address, "GetObject"):
+        if _RARE_KEY.search(key):
+            answer = s3.client().get_object(Bucket=bucket, Key=key)
+            data, modified = answer["Body"].read(), answer["LastModified"]
+        else:
+            got = s3.store(bucket).get(key)
+            data, modified = bytes(got.bytes()), got.meta["last_modified"]
+    return data, Entry(address, False, len(data), _microseconds(modified))
+
+
+def _put(address: str, path: Path) -> None:
+    bucket, key = _split(address)
+    with s3.errors(address, "PutObject"):
+        if _RARE_KEY.search(key):
+            with path.open("rb") as file:
+                s3.client().put_object(Bucket=bucket, Key=key, Body=file)
+        else:
+            s3.store(bucket).put(key, path)
+
+
+def _delete(address: str, keys: list[str]) -> None:
+    bucket, _ = _split(address)
+    objects = [{"Key": key} for key in keys]
+    with s3.errors(address, "DeleteObjects"):
+        answer = s3.client().delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+    for fault in answer.get("Errors", []):  # refused, or failed, one by one in an answer that is no error
+        place, code, message = f"{_S3}{bucket}/{fault['Key']}", fault.get("Code", ""), fault.get("Message", "")
+        if code in {"InternalError", "SlowDown", "ServiceUnavailable"}:
+            raise OSError(errno.EIO, f"S3 did not delete it ({code})", place)
+        raise s3.refusal(place, "DeleteObjects", code, message)
 
 
 def _split(address: str) -> tuple[str, str]:
@@ -305,70 +339,3 @@ def _prefix(address: str) -> str:
 def _microseconds(moment: datetime) -> int:
     """Return S3's time of modification, to the second: that is all that each of its answers agrees on."""
     return int(moment.timestamp()) * 1_000_000
-
-
-@cache
-def _session() -> Any:
-    import boto3  # noqa: PLC0415 - a quarter of a second that a purely local run need not wait
-
-    return boto3.session.Session()
-
-
-@cache
-def _client() -> Any:
-    from botocore.config import Config  # noqa: PLC0415 - see _session
-
-    return _session().client("s3", config=Config(retries={"mode": "standard", "max_attempts": 6}))
-
-
-@cache
-def _bucket(bucket: str) -> "S3Store":
-    """Return obstore's view of a bucket, with the endpoint and the credentials that boto3 found."""
-    from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415 - see _session
-    from obstore.store import S3Store  # noqa: PLC0415
-
-    if _session().get_credentials() is None:
-        raise JobError(f"no AWS credentials for {_S3}{bucket}; set a profile or a role as for the aws command")
-    endpoint = _client().meta.endpoint_url
-    with _s3_errors(f"{_S3}{bucket}"):
-        region = _client().head_bucket(Bucket=bucket).get("BucketRegion") or _client().meta.region_name
-    own = {} if endpoint.endswith((".amazonaws.com", ".amazonaws.com.cn")) else {"endpoint": endpoint}
-    return S3Store(
-        bucket,
-        region=region,
-        credential_provider=Boto3CredentialProvider(_session()),
-        # Plain HTTP only where the user's own endpoint says so (a test server); AWS is always TLS.
-        client_options={"allow_http": endpoint.startswith("http://")},
-        **own,
-    )
-
-
-@contextmanager
-def _s3_errors(address: str) -> Iterator[None]:
-    """Turn what boto3 and obstore raise into the errors that a local file would give."""
-    from botocore.exceptions import (  # noqa: PLC0415 - see _session
-        BotoCoreError,
-        ClientError,
-        NoCredentialsError,
-    )
-    from obstore import exceptions  # noqa: PLC0415
-
-    try:
-        yield
-    except NoCredentialsError:
-        raise JobError(f"no AWS credentials for {address}; set a profile or a role as for the aws command") from None
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        if code in {"NoSuchKey", "NoSuchBucket", "NotFound"} or status == 404:
-            raise FileNotFoundError(errno.ENOENT, "no such bucket or object", address) from None
-        if status in {401, 403}:
-            message = f"S3 refuses {error.operation_name} ({code})"
-            raise PermissionError(errno.EACCES, message, address) from None
-        raise OSError(errno.EIO, str(error), address) from error
-    except FileNotFoundError:
-        raise FileNotFoundError(errno.ENOENT, "no such object", address) from None
-    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
-        raise PermissionError(errno.EACCES, "S3 refuses the request", address) from None
-    except (BotoCoreError, exceptions.BaseError) as error:
-        raise OSError(errno.EIO, " ".join(str(error).split())[:300], address) from error

@@ -7,7 +7,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from job import storage
+from job import s3
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +21,7 @@ def moto_endpoint() -> Iterator[str]:
 
 def forget_connections() -> None:
     """Have storage look at the environment anew."""
-    for cached in (storage._session, storage._client, storage._bucket):
-        cached.cache_clear()
+    s3.forget()
 
 
 @pytest.fixture
