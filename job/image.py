@@ -178,6 +178,17 @@ def _scale(image: Image.Image) -> float:
 
 def _flat(image: Image.Image, mode: str, scale: float | None = None) -> Image.Image:
     """Return the image in a mode of 8 bits a sample, without transparency."""
+    try:
+        return _converted(image, mode, scale)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - Pillow has read it, so it is usable; rare ones it cannot convert (no palette)
+        samples = np.asarray(image)
+        first = samples if samples.ndim == 2 else samples[..., 0]
+        return Image.fromarray(np.clip(first, 0, 255).astype(np.uint8)).convert(mode)
+
+
+def _converted(image: Image.Image, mode: str, scale: float | None) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         samples = np.asarray(image).astype(np.float64)
         scale = _scale(image) if scale is None else scale

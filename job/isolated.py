@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -136,7 +137,7 @@ class _Child:
     """
 
     def __init__(self) -> None:
-        path = json.dumps([entry for entry in sys.path if entry])
+        path = json.dumps([entry or str(Path.cwd()) for entry in sys.path])
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-c", _PROGRAM, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
