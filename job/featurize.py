@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from job import storage
 from job.errors import JobError
-from job.fetch import fetched
+from job.fetch import check_readable, fetched, refused
 from job.image import DECODER_VERSION, Rejected
 from job.isolated import Decoder, Way
 from job.listing import Image, Part, check_images, list_images
@@ -53,6 +53,8 @@ FIRST_WAVE_SECONDS = 10
 FIRST_TASK_SECONDS = 1
 TASK_SECONDS = 15
 WAVE_GROWTH = 3
+# So many are tried at most for one that can be read, before any work.
+PROBED_IMAGES = 10
 
 
 def featurize(spark: "SparkSession", settings: Settings, progress: Progress | None = None) -> Current:
@@ -243,6 +245,8 @@ def _infer_waves(
     files: list[File] = []
     statuses: Counter[str] = Counter()
     slices, number = deque(_Slice(part.address, 0, part.rows) for part in parts), 0
+    if parts:
+        check_readable(_images([_Slice(parts[0].address, 0, PROBED_IMAGES)]), plan.way.memory_bytes)
     with progress.counting("features", left) as update:
         while left:
             rows = max(cores, int(rate * seconds))
@@ -254,10 +258,15 @@ def _infer_waves(
                 for index, share in enumerate(_shares(rows, cores, rate, min(task_seconds, wave_seconds)))
             ]
             started = time.monotonic()
-            done = run_tasks(spark, _infer, tasks, _beyond(finished, update), _rows)
+            results = run_tasks(spark, _infer_or_refusal, tasks, _beyond(finished, update), _rows)
+            done = [result for result in results if not isinstance(result, PermissionError)]
             took = max(time.monotonic() - started, 1e-3)
             check_held(plan.output)
-            commit(plan.output, wave, [file for file, _ in done])
+            if done:
+                commit(plan.output, wave, [file for file, _ in done])
+            for result in results:
+                if isinstance(result, PermissionError):
+                    raise refused(result)
             files += [file for file, _ in done]
             for _, counts in done:
                 statuses += counts
@@ -294,6 +303,14 @@ def _take(slices: deque[_Slice], rows: int) -> list[_Slice]:
             slices.appendleft(_Slice(first.part, cut, first.stop))
         rows -= cut - first.start
     return taken
+
+
+def _infer_or_refusal(task: _Task) -> tuple[File, Counter[str]] | PermissionError:
+    """Infer one task's images; a refusal is returned, not raised: Spark would do the work three more times for it."""
+    try:
+        return _infer(task)
+    except PermissionError as error:
+        return PermissionError(error.errno, error.strerror or str(error), error.filename)
 
 
 def _infer(task: _Task) -> tuple[File, Counter[str]]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from job import storage
-from job.image import GONE, OVER_MEMORY, Rejected
+from job.errors import RunError
+from job.image import GONE, NAME_NOT_UTF8, OVER_MEMORY, Rejected
 from job.listing import Image
 
 # Fetching ahead of inference: so many images, and no more than so many bytes beyond the first.
@@ -14,10 +15,17 @@ FETCH_THREADS = 4
 FETCH_IMAGES = 16
 FETCH_BYTES = 32 << 20
 
+# What a row says of an image that the listing could not hand on.
+_FAULTS = {
+    GONE: "not there when it was looked up",
+    NAME_NOT_UTF8: r"the bytes of its name are not UTF-8 (in the path: \xNN); rename it",
+}
+
 
 def fetched(images: Iterator[Image], most_bytes: int) -> Iterator[tuple[Image, bytes | Rejected]]:
     """Yield images in order with their bytes, or why they have none; a few are fetched ahead."""
-    with ThreadPoolExecutor(FETCH_THREADS) as pool:
+    pool = ThreadPoolExecutor(FETCH_THREADS)
+    try:
         window: deque[tuple[Image, Future[bytes | Rejected]]] = deque()
         ahead = 0
         for image in images:
@@ -29,12 +37,40 @@ def fetched(images: Iterator[Image], most_bytes: int) -> Iterator[tuple[Image, b
             ahead += image.length or 0
         for first, future in window:
             yield first, future.result()
+    finally:
+        # After a fault: those not begun would each wait as long for the same.
+        pool.shutdown(cancel_futures=True)
+
+
+def check_readable(images: Iterator[Image], most_bytes: int) -> None:
+    """Read one image, the first that is there, before any work is done.
+
+    Raises
+    ------
+    RunError
+        Where storage refuses it or fails.
+    """
+    try:
+        for image in images:
+            if not isinstance(_fetch(image, most_bytes), Rejected):
+                return
+    except PermissionError as error:
+        raise refused(error) from None
+    except OSError as error:
+        raise RunError(f"cannot read {error.filename}: {error.strerror or error}") from None
+
+
+def refused(error: PermissionError) -> RunError:
+    """Return the error with which a run ends that may not read or write something."""
+    return RunError(
+        f"cannot read or write {error.filename}: {error.strerror}; what was committed stays, run again when it may"
+    )
 
 
 def _fetch(image: Image, most_bytes: int) -> bytes | Rejected:
     """Return an image's bytes. Faults of storage are raised: they are no property of the image; the task is retried."""
     if image.fault is not None:
-        return Rejected(image.fault, "it could not be looked up when it was listed")
+        return Rejected(image.fault, _FAULTS[image.fault])
     if (image.length or 0) > most_bytes:
         return Rejected(OVER_MEMORY, f"the file has {image.length:,} bytes; decoding may take {most_bytes:,}")
     try:
