@@ -8,6 +8,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from job import s3
+from tests.faulty_s3 import FaultyS3, faulty_s3
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +51,14 @@ def bucket(s3_environment: dict[str, str]) -> str:
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     boto3.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     return name
+
+
+@pytest.fixture
+def faulty(moto_endpoint: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
+    """Return a faulty S3 before the one that has the bucket, and have storage talk to it, with little patience."""
+    monkeypatch.setattr(s3, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(s3, "FIRST_WAIT_SECONDS", 0.02)
+    with faulty_s3(moto_endpoint) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        s3.forget()
+        yield server

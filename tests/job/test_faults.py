@@ -2,7 +2,7 @@
 
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import boto3
@@ -10,21 +10,10 @@ import numpy as np
 import pytest
 
 from job import s3, storage
-from tests.faulty_s3 import TRANSIENT, Fault, FaultyS3, always, faulty_s3, first, sometimes
+from tests.faulty_s3 import TRANSIENT, Fault, FaultyS3, always, first, sometimes
 
 SMALL = np.random.default_rng(1).bytes(200_000)
 LARGE = np.random.default_rng(2).bytes(11_000_000)  # more than is sent in one piece
-
-
-@pytest.fixture
-def faulty(moto_endpoint: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
-    """Return a faulty S3 before the one that has the bucket, and have storage talk to it, with little patience."""
-    monkeypatch.setattr(s3, "SILENT_SECONDS", 0.5)
-    monkeypatch.setattr(s3, "FIRST_WAIT_SECONDS", 0.02)
-    with faulty_s3(moto_endpoint) as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        s3.forget()
-        yield server
 
 
 def straight(endpoint: str) -> "boto3.client":
