@@ -1,7 +1,7 @@
 """Train the embedded model again from nothing, or evaluate it.
 
-    python -m bootstrap.embedded train --minutes 25
-    python -m bootstrap.embedded train --minutes 25 --resume
+    python -m bootstrap.embedded train --minutes 22
+    python -m bootstrap.embedded train --minutes 22 --resume
     python -m bootstrap.embedded evaluate
 
 `train` renders its pictures (a few minutes, once), trains for the minutes given and writes a model folder; it needs
@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     layout = argparse.ArgumentDefaultsHelpFormatter
     training = commands.add_parser("train", help="train from nothing and evaluate", formatter_class=layout)
-    training.add_argument("--minutes", type=float, default=25, help="time to train, rendering not counted")
+    training.add_argument("--minutes", type=float, default=22, help="time to train, rendering not counted")
     training.add_argument(
         "--output", type=Path, default=Path("build/embedded"), help="for pictures, checkpoints, model"
     )

@@ -21,6 +21,7 @@ ALPHA = 0.35
 INPUT_SIZE = 224  # pixels
 TELL_SECONDS = 20.0  # between lines of progress
 SAVE_SECONDS = 60.0  # between checkpoints: what an interruption costs at most
+CALIBRATION_BATCHES = 40
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ class Stage:
 class Recipe:
     """What decides the result beside the orchard and the time."""
 
-    stages: tuple[Stage, ...] = (Stage(0.45, 112, 32, 4), Stage(0.2, 160, 24, 4), Stage(0.35, 224, 16, 4))
-    relatives: int = 4  # fruits of a family that share a batch
+    stages: tuple[Stage, ...] = (Stage(0.55, 112, 32, 4), Stage(0.2, 160, 24, 4), Stage(0.25, 224, 16, 4))
+    relatives: int = 2  # fruits of a family that share a batch
     rate: float = 3e-3
     weight_decay: float = 1e-4
-    temperature: float = 0.08
+    temperature: float = 0.1
     average: float = 0.998  # decay of the running mean of the weights, per step
     momentum: float = 0.95  # of batch normalisation
     seed: int = 1
@@ -211,7 +212,7 @@ def _calibrate(tf: Any, mean: Any, pictures: NDArray[np.uint8], recipe: Recipe) 
     """Measure batch normalisation's statistics anew, for the averaged weights at the size of real use."""
     rng = np.random.default_rng((recipe.seed, 0xCA))
     layers = [layer for layer in mean.layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
-    for number in range(40):
+    for number in range(CALIBRATION_BATCHES):
         for layer in layers:
             layer.momentum = number / (number + 1)  # a plain mean over the batches
         fruits, seen = rng.integers(0, pictures.shape[0], 64), rng.integers(0, pictures.shape[1], 64)

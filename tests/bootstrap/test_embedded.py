@@ -134,6 +134,7 @@ def test_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(training, "TELL_SECONDS", 0)
     monkeypatch.setattr(training, "SAVE_SECONDS", 0)
     monkeypatch.setattr(training, "INPUT_SIZE", 32)
+    monkeypatch.setattr(training, "CALIBRATION_BATCHES", 2)
     small, recipe = Orchard(fruits=8, views=4), Recipe(stages=(Stage(1, 32, 4, 2),))
     saved = tmp_path / "checkpoints" / "checkpoint"
     lines: list[str] = []
