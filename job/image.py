@@ -3,7 +3,7 @@
 import io
 import warnings
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pi_heif
@@ -119,17 +119,21 @@ def decode(data: bytes, input_size: int, mode: str = "fast", max_pixels: int = D
         # Of odd metadata and large pictures Pillow warns and reads on: no news in a log of millions.
         warnings.simplefilter("ignore")
         image = _open(data, max_pixels)
-        width, height = image.size
         try:
+            width, height = image.size
             if mode == "fast":
                 image.draft("RGB", (DRAFT_FACTOR * input_size, DRAFT_FACTOR * input_size))
+            _lighten(image)
             image.load()
             square = _square(image, input_size)
+            # Turning the small square instead of the whole picture gives the same up to the rounding of the resize.
+            turn = _UPRIGHT.get(_orientation(image))
+            pixels = np.asarray(square if turn is None else square.transpose(turn))
         except Exception as error:  # noqa: BLE001 - decoders raise anything on broken data; each is this image's fault
             raise _rejected(error, DAMAGED) from None
-        # Turning the small square instead of the whole picture gives the same up to the rounding of the resize.
-        turn = _UPRIGHT.get(_orientation(image))
-    return Picture(np.asarray(square if turn is None else square.transpose(turn)), width, height)
+        finally:
+            image.close()  # whoever else holds it, a traceback or a circle, its memory is free
+    return Picture(pixels, width, height)
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
@@ -146,6 +150,21 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     if width * height > max_pixels:
         raise Rejected(TOO_MANY_PIXELS, f"{width} x {height} pixels, more than the limit of {max_pixels}")
     return image
+
+
+def _lighten(webp: Any) -> None:
+    """Have a WebP's decoder, which holds the picture twice, let go of it once the first frame has been handed over."""
+    hand_over = getattr(webp, "_get_next", None)
+    if webp.format != "WEBP" or hand_over is None:
+        return
+
+    def once() -> Any:
+        del webp._get_next  # or picture and function would hold each other
+        frame = hand_over()
+        webp._decoder = None
+        return frame
+
+    webp._get_next = once
 
 
 def _square(image: Image.Image, side: int) -> Image.Image:

@@ -1,0 +1,139 @@
+"""Shows what memory Spark's Python workers take at most: python -m benchmarks.worker_memory.
+
+The bound: 300 MB plus three times the largest picture's decoded size, as decoders hold it: 4 bytes a pixel. First with
+pictures of 50 megapixels of every format, several of them in each task; then with 100,000 small files in one folder.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.whole_run import make_model
+
+WIDTH, HEIGHT = 8192, 6144
+SMALL = 100
+BASE_MEGABYTES = 300
+TIMES = 3
+BYTES_A_PIXEL = 4
+MEGABYTE = 1e6
+
+
+def write_large(folder: Path, copies: int) -> None:
+    """Write pictures of 50 megapixels with some noise, one of each kind, and links to them."""
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(-12, 13, (HEIGHT, WIDTH), np.int16)
+    across = np.linspace(0, 255, WIDTH, dtype=np.int16)[None] + noise
+    down = np.linspace(0, 255, HEIGHT, dtype=np.int16)[:, None] + noise
+    bands = [np.clip(band, 0, 255).astype(np.uint8) for band in (across, down, 255 - across)]
+    rgb = Image.fromarray(np.stack(bands, axis=-1))
+    gray = rgb.convert("L")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    rgb.save(folder / "baseline.jpg", quality=90, subsampling=0)
+    rgb.save(folder / "progressive.jpg", quality=90, subsampling=0, progressive=True)
+    rgb.convert("CMYK").save(folder / "cmyk.jpg", quality=90)
+    rgb.save(folder / "rgb.png", compress_level=1)
+    alpha = rgb.convert("RGBA")
+    alpha.putalpha(gray)
+    alpha.save(folder / "alpha.png", compress_level=1)
+    rgb.convert("P").save(folder / "palette.gif")
+    Image.fromarray(np.asarray(gray).astype(np.uint16) * 257).save(folder / "deep.png", compress_level=1)
+    rgb.save(folder / "raw.tif")
+    rgb.save(folder / "turned.tif", compression="tiff_lzw", exif=turned)
+    gray.convert("F").save(folder / "float.tif")
+    rgb.save(folder / "rgb.bmp")
+    rgb.save(folder / "lossy.webp", quality=80, method=0)
+    alpha.save(folder / "lossless.webp", lossless=True, quality=0, method=0)
+    rgb.save(folder / "rgb.avif", speed=10, quality=60)
+    for path in sorted(folder.iterdir()):
+        for copy in range(copies - 1):
+            (folder / f"{copy}-{path.name}").hardlink_to(path)
+
+
+def write_small(folder: Path, count: int) -> None:
+    """Write so many small JPEGs of a few contents into one folder."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(50):
+        coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), np.uint8)).resize((SMALL, SMALL))
+        coarse.save(folder / f"{index:06d}.jpg", quality=90)
+    for index in range(50, count):
+        shutil.copyfile(folder / f"{index % 50:06d}.jpg", folder / f"{index:06d}.jpg")
+
+
+def workers(parent: int) -> dict[int, float]:
+    """Return the Python workers below a process, with the most memory that each has had, in MB."""
+    parents, found = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                command = (entry / "cmdline").read_bytes()
+                if b"pyspark.daemon" in command or b"pyspark/daemon" in command or b"job.isolated" in command:
+                    [line] = [line for line in (entry / "status").read_text().splitlines() if line.startswith("VmHWM")]
+                    found[int(entry.name)] = int(line.split()[1]) * 1024 / MEGABYTE
+            except (OSError, ValueError, IndexError):
+                continue  # it has just ended
+
+    def below(process: int) -> bool:
+        while process in parents:
+            process = parents[process]
+            if process == parent:
+                return True
+        return False
+
+    return {process: most for process, most in found.items() if below(process)}
+
+
+def most_memory(images: Path, model: Path, output: Path, mode: str) -> tuple[float, float]:
+    """Run the featurize stage; return the most memory that a worker has had, in MB, and the run's seconds."""
+    options = ["--images", str(images), "--model", str(model), "--output", str(output), "--mode", mode]
+    started, most = time.monotonic(), 0.0
+    job = subprocess.Popen([sys.executable, "-m", "job", "featurize", *options], stderr=subprocess.PIPE)  # noqa: S603
+    while job.poll() is None:
+        most = max([most, *workers(job.pid).values()])
+        time.sleep(0.1)
+    if job.returncode:
+        assert job.stderr is not None
+        sys.exit(job.stderr.read().decode())
+    return most, time.monotonic() - started
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser("python -m benchmarks.worker_memory", description=__doc__)
+    parser.add_argument("--copies", type=int, default=4, help="large pictures of each kind (default: %(default)s)")
+    parser.add_argument("--small", type=int, default=100_000, help="small pictures (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, help="where to write them, some GB (default: a temporary folder)")
+    options = parser.parse_args()
+    cases: list[tuple[str, str, int, Callable[[Path], None]]] = [
+        ("50 megapixels", "exact", WIDTH * HEIGHT, lambda folder: write_large(folder, options.copies)),
+        ("50 megapixels", "fast", WIDTH * HEIGHT, lambda folder: write_large(folder, options.copies)),
+        (f"{options.small:,} small files", "fast", SMALL * SMALL, lambda folder: write_small(folder, options.small)),
+    ]
+    over = False
+    with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
+        model = make_model(Path(temporary, "model"), alpha=1.0)
+        for name, mode, pixels, write in cases:
+            images = Path(temporary, name.replace(" ", "-"))
+            if not images.exists():
+                write(images)
+            most, seconds = most_memory(images, model, Path(temporary, f"{images.name}-{mode}"), mode)
+            bound = BASE_MEGABYTES + TIMES * pixels * BYTES_A_PIXEL / MEGABYTE
+            over |= most > bound
+            print(f"{name}, {mode}: a worker took {most:.0f} MB at most; the bound is {bound:.0f} MB; {seconds:.0f} s")
+    print(f"{os.cpu_count()} cores")
+    sys.exit(1 if over else 0)
+
+
+if __name__ == "__main__":
+    main()
