@@ -154,7 +154,7 @@ def _list_folder(spark: "SparkSession", settings: Settings, root: str, folder: s
 def _children(path: str, root: str, endings: tuple[str, ...]) -> tuple[Iterator[Image], list[str]]:
     """Return the images directly in a folder, as they are read, and a list that the same reading fills with folders."""
     folders: list[str] = []
-    label = None if path == root else _text(storage.name(path)) or None or None
+    label = None if path == root else _text(storage.name(path)) or None
 
     def images() -> Iterator[Image]:
         for entry in storage.scan(path):
@@ -290,7 +290,8 @@ def _manifest_batches(root: str, rows: int = 5_000) -> Iterator[pa.Table]:
             else:
                 text = pa.csv.ConvertOptions(column_types={"path": pa.string(), "label": pa.string()})
                 text.strings_can_be_null, text.null_values = True, [""]  # a label may be NA
-                batches = iter(pa.csv.open_csv(file, convert_options=text))
+                lines = pa.csv.ParseOptions(newlines_in_values=True)  # in quotes, as a name may have them
+                batches = iter(pa.csv.open_csv(file, parse_options=lines, convert_options=text))
             for batch in batches:
                 table = pa.table(batch)
                 if "path" not in table.column_names:
@@ -304,13 +305,13 @@ def _manifest_batches(root: str, rows: int = 5_000) -> Iterator[pa.Table]:
 
 def _below(base: str, path: str) -> str:
     """Return a manifest's path as an address: relative ones count from the manifest's folder."""
-    return storage.absolute(path if storage.is_s3(path) or path.startswith("/") else storage.join(base, path))
+    return storage.absolute(path if storage.is_s3(path) or path.startswith("/") else f"{base}/{path}")
 
 
 def _parent(path: str) -> str | None:
     """Return the name of the folder that a file lies in, None at the top of a bucket."""
     parts = path.removeprefix("s3://").split("/")[:-1]
-    return (parts[-1] if len(parts) > 1 else None) or None
+    return (parts[-1] or None) if len(parts) > 1 else None
 
 
 def _look_up(task: _Lookup) -> Listing:

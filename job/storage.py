@@ -26,6 +26,8 @@ from job.errors import JobError
 _S3 = "s3://"
 # What obstore would refuse or quietly rewrite.
 _RARE_KEY = re.compile(r"[\x00-\x1f\x7f]|//|^/|/$|(^|/)\.\.?(/|$)")
+# What the list of keys in a request to delete many cannot say.
+_NOT_XML = re.compile(r"[\x00-\x1f\ufffe\uffff]")
 # What is fetched at least of a file that is read here and there: a request takes as long as half a megabyte.
 _RANGE_BYTES = 1 << 20
 
@@ -315,8 +317,13 @@ def _put(address: str, path: Path) -> None:
 
 def _delete(address: str, keys: list[str]) -> None:
     bucket, _ = _split(address)
-    objects = [{"Key": key} for key in keys]
+    objects = [{"Key": key} for key in keys if not _NOT_XML.search(key)]
     with s3.errors(address, "DeleteObjects"):
+        for key in keys:
+            if _NOT_XML.search(key):
+                s3.client().delete_object(Bucket=bucket, Key=key)
+        if not objects:
+            return
         answer = s3.client().delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
     for fault in answer.get("Errors", []):  # refused, or failed, one by one in an answer that is no error
         place, code, message = f"{_S3}{bucket}/{fault['Key']}", fault.get("Code", ""), fault.get("Message", "")

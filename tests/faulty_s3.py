@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -49,7 +49,7 @@ class Request(NamedTuple):
 Rule = Callable[[Request], Fault | None]
 
 
-def sometimes(rate: float, seed: int, faults: list[Fault] = TRANSIENT) -> Rule:
+def sometimes(rate: float, seed: int, faults: Sequence[Fault] = TRANSIENT) -> Rule:
     """Spoil a share of the requests, each by a draw of its own: the order in which threads ask changes nothing."""
 
     def rule(request: Request) -> Fault | None:
