@@ -51,7 +51,7 @@ REFUSED_FORMATS = ("EPS",)
 DRAFT_FACTOR = 4
 
 # Large pictures are brought to RGB a strip at a time, so that no second copy of the whole is made.
-STRIP_PIXELS = 1 << 20
+STRIP_PIXELS = 1 << 18
 
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation -> what turns the stored pixels into what a viewer shows (Exif 2.32, tag 274).
