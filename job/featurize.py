@@ -167,6 +167,8 @@ def decoding(model: Model, settings: Settings) -> Way:
 def check_output(address: str) -> None:
     """Refuse an output that cannot be written to; raises `JobError`."""
     output = storage.absolute(address)
+    if storage.text(output) != output:
+        raise JobError(f"the name of the output {storage.text(output)} is not UTF-8; use another --output")
     probe = storage.join(output, f".probe-{secrets.token_hex(4)}")
     try:
         storage.write(probe, b"")

@@ -154,7 +154,7 @@ def _list_folder(spark: "SparkSession", settings: Settings, root: str, folder: s
 def _children(path: str, root: str, endings: tuple[str, ...]) -> tuple[Iterator[Image], list[str]]:
     """Return the images directly in a folder, as they are read, and a list that the same reading fills with folders."""
     folders: list[str] = []
-    label = None if path == root else _text(storage.name(path)) or None
+    label = None if path == root else storage.text(storage.name(path)) or None
 
     def images() -> Iterator[Image]:
         for entry in storage.scan(path):
@@ -172,13 +172,11 @@ def _children(path: str, root: str, endings: tuple[str, ...]) -> tuple[Iterator[
 
 
 def _image(entry: storage.Entry, label: str | None) -> Image:
-    path = _text(entry.address)
-    return Image(path, label, entry.length, entry.modified, None if path == entry.address else NAME_NOT_UTF8)
-
-
-def _text(name: str) -> str:
-    r"""Return a name as text that Parquet can hold: bytes that are not UTF-8 become `\xNN`."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    path = storage.text(entry.address)
+    if path == entry.address:
+        return Image(path, label, entry.length, entry.modified, None)
+    # Without its time it is never taken for a file that is really called `\xff`.
+    return Image(path, label, entry.length, None, NAME_NOT_UTF8)
 
 
 def _is_loop(path: str, root: str) -> bool:

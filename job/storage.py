@@ -261,6 +261,18 @@ def name(address: str) -> str:
     return address.rsplit("/", 1)[-1]
 
 
+def text(address: str) -> str:
+    r"""Return an address or a name as text that Parquet and a terminal can hold: bytes that are not UTF-8 as `\xNN`.
+
+    A backslash becomes one of those in such a name, so that no two look alike.
+    """
+    raw = address.encode(errors="surrogateescape")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.replace(b"\\", rb"\x5c").decode(errors="backslashreplace")
+
+
 def _scan_local(folder: str) -> Iterator[Entry]:
     with os.scandir(folder) as children:
         for child in children:

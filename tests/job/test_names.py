@@ -20,7 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from job import storage
-from job.listing import Listing, list_images
+from job.errors import JobError
+from job.featurize import check_output
+from job.listing import Listing, _manifest_batches, list_images
 from job.settings import Settings
 from job.store import read_features
 from tests.conftest import make_pictures, run_json
@@ -220,9 +222,31 @@ def test_any_name_and_label_in_a_manifest_are_taken_as_they_are(labels: dict[str
 
 
 def test_names_over_several_lines_in_a_long_manifest(tmp_path: Path) -> None:
-    expected = {f"{tmp_path}/line {number}\nand {number}.jpg" for number in range(4000)}
+    expected = {f"{tmp_path}/line {number}\nand {number * 10**200}.jpg" for number in range(1, 6000)}
     (tmp_path / "manifest.csv").write_text("path\n" + "".join(f'"{path}"\n' for path in sorted(expected)))
-    found = list_images(None, Settings(images=str(tmp_path / "manifest.csv")), f"{tmp_path}/listing")  # type: ignore[arg-type]
+    tables = list(_manifest_batches(str(tmp_path / "manifest.csv")))
+    assert len(tables) > 1  # Arrow reads a megabyte at a time
+    assert {path for table in tables for path in table.column("path").to_pylist()} == expected
+
+
+def test_a_name_that_is_not_utf8_is_never_taken_for_one_that_reads_like_it(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for raw in (b"\xff.jpg", rb"\xff.jpg", b"\\xff\xfe.jpg", b"\xff\\xfe.jpg"):
+        Path(folder, os.fsdecode(raw)).write_bytes(b"x")
+        os.utime(Path(folder, os.fsdecode(raw)), ns=(0, 0))
+    found = list_images(None, Settings(images=str(folder)), f"{tmp_path}/listing")  # type: ignore[arg-type]
     rows = [row for part in found.parts for row in pq.read_table(part.address).to_pylist()]
-    assert {row["path"] for row in rows} == expected
-    assert {row["fault"] for row in rows} == {"gone"}
+    assert len({(row["path"], row["length"], row["modified"]) for row in rows}) == 4
+    fine = [row["path"] for row in rows if row["fault"] is None]
+    assert fine == [rf"{folder}/\xff.jpg"]
+    assert sorted(row["path"] for row in rows if row["fault"]) == sorted(
+        rf"{folder}/{name}.jpg" for name in (r"\xff", r"\x5cxff\xfe", r"\xff\x5cxfe")
+    )
+
+
+def test_an_output_that_is_not_utf8_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    output = os.fsdecode(os.fsencode(tmp_path) + b"/out\xff")
+    with pytest.raises(JobError, match=r"out\\xff is not UTF-8; use another --output$"):
+        check_output(output)
+    assert list(tmp_path.iterdir()) == []
