@@ -20,6 +20,10 @@ ALLOWED: list[dict[str, Any]] = [
     {"max_pixels": 178_956_970},
     {"wave_seconds": 1},
     {"wave_seconds": 3600.0},
+    {"decode_seconds": 1},
+    {"decode_seconds": 3600},
+    {"decode_megabytes": 64},
+    {"decode_megabytes": 1_048_576},
     {"components": 1},
     {"variance": 1e-9},
     {"variance": 1},
@@ -34,6 +38,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"wave_seconds": 0.5}, "--wave-seconds 0.5 is out of range; it is at least 1 and at most 3,600"),
     ({"wave_seconds": 3601}, "--wave-seconds 3601 is out of range; it is at least 1 and at most 3,600"),
     ({"wave_seconds": math.nan}, "--wave-seconds nan is out of range; it is at least 1 and at most 3,600"),
+    ({"decode_seconds": 0.9}, "--decode-seconds 0.9 is out of range; it is at least 1 and at most 3,600"),
+    ({"decode_seconds": math.inf}, "--decode-seconds inf is out of range; it is at least 1 and at most 3,600"),
+    ({"decode_megabytes": 63}, "--decode-megabytes 63 is out of range; it is at least 64 and at most 1,048,576"),
     ({"components": 0}, "--components 0 is out of range; it is at least 1"),
     ({"variance": 0}, "--variance 0 is out of range; it is above 0 and at most 1"),
     ({"variance": 1.01}, "--variance 1.01 is out of range; it is above 0 and at most 1"),
@@ -62,6 +69,12 @@ def test_the_bound_of_pixels_is_the_one_at_which_pillow_itself_refuses() -> None
     assert DEFAULT_MAX_PIXELS == 2 * Image.MAX_IMAGE_PIXELS
 
 
+def test_the_memory_that_decoding_may_take_follows_the_bound_of_pixels_unless_it_is_given() -> None:
+    # 16 bytes a pixel: what a WebP of as many pixels as are allowed takes, of which the decoder holds four copies.
+    assert Settings(max_pixels=50_000_000).decode_bytes == 16 * 50_000_000 + (512 << 20)
+    assert Settings(max_pixels=50_000_000, decode_megabytes=100).decode_bytes == 100 << 20
+
+
 @pytest.mark.parametrize(
     ("include", "endings"),
     [("jpg,PNG", (".jpg", ".png")), (" .JPG , tar.gz ,,", (".jpg", ".tar.gz")), ("", ())],
@@ -84,11 +97,12 @@ def parsed(arguments: str, *stages: str) -> dict[str, Any]:
 def test_every_option_can_be_said_on_the_command_line_and_makes_the_same_settings() -> None:
     said = (
         "--output o --images i --model m --include jpg --limit 3 --mode exact --max-pixels 9 --wave-seconds 2.5"
+        " --decode-seconds 9 --decode-megabytes 99 --retry-rejected"
         " --variance 0.5 --no-csv --dry-run --master local[1] --ui --verbose"
     )
     expected = Settings(
         output="o", images="i", model="m", include="jpg", limit=3, mode="exact", max_pixels=9, wave_seconds=2.5,
-        variance=0.5, csv=False, dry_run=True, master="local[1]", ui=True, verbose=True,
+        decode_seconds=9, decode_megabytes=99, retry_rejected=True, variance=0.5, csv=False, dry_run=True, master="local[1]", ui=True, verbose=True,
     )  # fmt: skip
     assert Settings(**parsed(said, FEATURIZE, REDUCE, PRUNE)) == expected
     other = parsed("--output o --images i --model m --components 7", FEATURIZE, REDUCE)
