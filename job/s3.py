@@ -32,9 +32,12 @@ ANSWER_SECONDS = 300.0
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 10.0
 PATIENCE_SECONDS = 60.0
-LIBRARY_RETRIES = 8
-# boto3 has no bound in time: with silence each time this makes 80 s.
-BOTO_ATTEMPTS = 4
+# The waits of ten come to half a minute, more or less.
+LIBRARY_RETRIES = 10
+# obstore draws between the first wait and the last one times this: with 2, waits would hardly grow.
+DRAWN_UP_TO = 4
+# boto3's waits come to 15 to 30 s; it has no bound in time: with silence each time this makes two minutes.
+BOTO_ATTEMPTS = 6
 # Of `steadily`, each with all the patience of the library below; none begins after PATIENCE_SECONDS.
 ATTEMPTS = 4
 
@@ -115,7 +118,7 @@ def store(bucket: str) -> "S3Store":
             "backoff": {
                 "init_backoff": timedelta(seconds=FIRST_WAIT_SECONDS),
                 "max_backoff": timedelta(seconds=LONGEST_WAIT_SECONDS),
-                "base": 2,
+                "base": DRAWN_UP_TO,
             },
         },
         **own,

@@ -58,6 +58,7 @@ def faulty(moto_endpoint: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> 
     """Return a faulty S3 before the one that has the bucket, and have storage talk to it, with little patience."""
     monkeypatch.setattr(s3, "SILENT_SECONDS", 0.5)
     monkeypatch.setattr(s3, "FIRST_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(s3, "LONGEST_WAIT_SECONDS", 0.5)
     with faulty_s3(moto_endpoint) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         s3.forget()

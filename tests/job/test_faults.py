@@ -174,6 +174,21 @@ def test_patience_has_an_end_in_time_and_number(
         assert 2 <= len(faulty.requests) - before <= (s3.LIBRARY_RETRIES + 1) * s3.ATTEMPTS + 1
 
 
+def test_a_prefix_that_throttles_for_several_seconds_is_waited_for(
+    faulty: FaultyS3, moto_endpoint: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # with all the patience there is
+    monkeypatch.setenv("AWS_ENDPOINT_URL", faulty.url)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "eu-west-1")
+    s3.forget()
+    straight(moto_endpoint).put_object(Bucket=bucket, Key="key", Body=SMALL)
+    until = time.monotonic() + 8
+    faulty.rule = lambda request: Fault.SLOW_DOWN if time.monotonic() < until else None
+    assert storage.read(f"s3://{bucket}/key") == SMALL
+    assert len(faulty.requests) < 30  # it waits rather than knocks
+
+
 def test_waits_grow_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[list[float]] = []
 

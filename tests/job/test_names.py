@@ -16,7 +16,7 @@ import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from job import storage
@@ -180,6 +180,7 @@ def check_names(root: str, files: dict[tuple[str, str], bytes]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.tuples(NAME, NAME), st.binary(max_size=20), min_size=1, max_size=6))
+@example({("l" * 255, "n" * 251 + ".jpg"): b"as long as names can be"})
 def test_any_name_is_kept_on_a_disk(files: dict[tuple[str, str], bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         check_names(f"{folder}/root", files)
