@@ -17,7 +17,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from job import featurize, s3, storage
-from job.errors import RunError
+from job.errors import JobError, RunError
+from job.listing import check_images
 from job.settings import Settings
 from job.store import read_features
 from tests.conftest import make_pictures
@@ -225,3 +226,20 @@ def test_a_picture_deleted_since_the_listing_is_gone_not_refused(
     rejected = {name: (row["reason"], row["error"]) for name, row in found.items() if row["status"] != "ok"}
     assert rejected == {"apple/003.jpg": ("gone", "not there when it was looked up")}
     assert not storage.exists(f"s3://{bucket}/photos/apple/003.jpg")
+
+
+@pytest.mark.parametrize(
+    ("method", "check", "permission"),
+    [
+        ("PUT", featurize.check_output, "s3:PutObject"),
+        ("POST", featurize.check_output, "s3:DeleteObject"),
+        ("GET", check_images, "s3:ListBucket"),
+    ],
+)
+def test_what_may_not_be_written_deleted_or_listed_is_refused_before_anything_is_started(
+    faulty: FaultyS3, bucket: str, method: str, check: Callable[[str], None], permission: str
+) -> None:
+    storage.write(f"s3://{bucket}/folder/a.jpg", b"x")
+    faulty.rule = always(Fault.DENIED, method)
+    with pytest.raises(JobError, match=rf"s3://{bucket}/folder: S3 refuses .*AccessDenied.* {permission} is missing$"):
+        check(f"s3://{bucket}/folder")
