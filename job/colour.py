@@ -9,8 +9,6 @@ from PIL import Image, ImageCms
 # Profiles of cameras and screens have some kB, of presses one or two MB; nobody needs to take in more.
 MAX_PROFILE_BYTES = 4 << 20
 
-# What a profile of each kind describes: the mode in which pixels are brought to it.
-_MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}
 # What image editors do by default; of the profiles of cameras and screens all intents make the same.
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _GRAY = ("1", "L", "LA", "La", "I", "F")
@@ -41,13 +39,11 @@ def _transform(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform |
             source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
         else:
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            if _MODES.get(source.profile.xcolor_space.strip()) != mode:
-                return None
         srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
         return ImageCms.buildTransform(source, srgb, mode, "RGB", _INTENT, ImageCms.Flags.BLACKPOINTCOMPENSATION)
     except MemoryError:
         raise
-    except Exception:  # noqa: BLE001 - a broken profile may raise anything, and never costs the picture
+    except Exception:  # noqa: BLE001 - broken, or for another kind of colour: it never costs the picture
         return None
 
 

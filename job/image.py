@@ -1,5 +1,6 @@
 """Encoded bytes in, pixels out, or the reason why not. Pillow only; neither Spark nor storage."""
 
+import ctypes
 import io
 import warnings
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ DRAFT_FACTOR = 4
 
 # Large pictures are brought to RGB a strip at a time, so that no second copy of the whole is made.
 STRIP_PIXELS = 1 << 18
+
+# After a picture of so many pixels what was freed is given back to the system.
+LARGE_PIXELS = 16_000_000
 
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation -> what turns the stored pixels into what a viewer shows (Exif 2.32, tag 274).
@@ -119,8 +123,8 @@ def decode(data: bytes, input_size: int, mode: str = "fast", max_pixels: int = D
         # Of odd metadata and large pictures Pillow warns and reads on: no news in a log of millions.
         warnings.simplefilter("ignore")
         image = _open(data, max_pixels)
+        width, height = image.size
         try:
-            width, height = image.size
             if mode == "fast":
                 image.draft("RGB", (DRAFT_FACTOR * input_size, DRAFT_FACTOR * input_size))
             _lighten(image)
@@ -133,6 +137,8 @@ def decode(data: bytes, input_size: int, mode: str = "fast", max_pixels: int = D
             raise _rejected(error, DAMAGED) from None
         finally:
             image.close()  # whoever else holds it, a traceback or a circle, its memory is free
+            if width * height >= LARGE_PIXELS:
+                _give_back()
     return Picture(pixels, width, height)
 
 
@@ -225,6 +231,13 @@ def _converted(image: Image.Image, mode: str, scale: float | None) -> Image.Imag
             white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
             return Image.alpha_composite(white, layer).convert("RGB").convert(mode)
     return image.convert(mode)
+
+
+def _give_back() -> None:
+    """Have glibc give back what is free below the top of its heap: up to a whole picture, on top of the next one."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -102,7 +102,8 @@ def test_every_option_can_be_said_on_the_command_line_and_makes_the_same_setting
     )
     expected = Settings(
         output="o", images="i", model="m", include="jpg", limit=3, mode="exact", max_pixels=9, wave_seconds=2.5,
-        decode_seconds=9, decode_megabytes=99, retry_rejected=True, variance=0.5, csv=False, dry_run=True, master="local[1]", ui=True, verbose=True,
+        decode_seconds=9, decode_megabytes=99, retry_rejected=True,
+        variance=0.5, csv=False, dry_run=True, master="local[1]", ui=True, verbose=True,
     )  # fmt: skip
     assert Settings(**parsed(said, FEATURIZE, REDUCE, PRUNE)) == expected
     other = parsed("--output o --images i --model m --components 7", FEATURIZE, REDUCE)
