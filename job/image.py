@@ -252,6 +252,8 @@ def _rejected(error: Exception, otherwise: str) -> Exception:
     """Return what a decoder's error means: a rejection with its reason, or that memory was short."""
     words = " ".join(str(error).split()) or type(error).__name__
     lower = words.lower()
+    if "security limit" in lower:  # libheif's bounds on what a file may claim; it calls them memory errors
+        return Rejected(TOO_MANY_PIXELS if "image size" in lower else otherwise, words)
     if isinstance(error, MemoryError) or "out of memory" in lower or "memory alloc" in lower:
         return MemoryError(words)
     if isinstance(error, EOFError) or "truncated" in lower or "end of file" in lower:

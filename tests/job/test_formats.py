@@ -156,6 +156,14 @@ def test_an_exif_block_that_raises_anything_rejects_nothing(monkeypatch: pytest.
             assert farthest(decode(encoded(scene(), "PNG"), 48), square(scene(), 48)) == 0
 
 
+def test_a_size_that_libheif_does_not_believe_is_too_many_pixels() -> None:
+    data = bytearray(base64.b64decode(HEIC))
+    place = data.index(b"ispe") + 8
+    data[place : place + 8] = b"\x00\x7f\xff\xff\xff\x00\x00\x00"
+    assert not pillow_reads(bytes(data))
+    assert reason(bytes(data)) == "too many pixels"
+
+
 def test_memory_that_is_short_is_not_the_pictures_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(scene(), "PNG")
     for error in (MemoryError(), OSError("decoder error -9: out of memory error"), RuntimeError("Out of memory")):
