@@ -50,10 +50,11 @@ Rule = Callable[[Request], Fault | None]
 
 
 def sometimes(rate: float, seed: int, faults: Sequence[Fault] = TRANSIENT) -> Rule:
-    """Spoil a share of the requests, each by a draw of its own: the order in which threads ask changes nothing."""
+    """Spoil a share of the requests, each by a draw of its own: neither the order of asking nor the bucket counts."""
 
     def rule(request: Request) -> Fault | None:
-        digest = hashlib.sha256(f"{seed} {request}".encode()).digest()
+        below = request.path.split("/", 2)[-1]
+        digest = hashlib.sha256(f"{seed} {request.method} {below} {request.nth}".encode()).digest()
         draw, kind = struct.unpack_from("<QQ", digest)
         return faults[kind % len(faults)] if draw / 2**64 < rate else None
 

@@ -97,13 +97,14 @@ def test_with_five_of_a_hundred_requests_failing_the_features_are_those_of_a_run
 
     # Faults that are waited for are fewer, for the sake of the test's time.
     kinds = [kind for kind in TRANSIENT for _ in range(1 if kind in {Fault.SILENT, Fault.STALLED} else 3)]
-    with faulty_s3(moto_endpoint, OnceReading(change, sometimes(0.05, 4, kinds))) as faulty:
+    with faulty_s3(moto_endpoint, OnceReading(change, sometimes(0.05, 3, kinds))) as faulty:
         monkeypatch.setenv("AWS_ENDPOINT_URL", faulty.url)
         done = command(f"s3://{bucket}/photos", tiny_model, f"s3://{bucket}/out")
         assert done.returncode == 0, done.stderr
         assert len(faulty.requests) > 200
-        assert faulty.injected.total() / len(faulty.requests) == pytest.approx(0.05, abs=0.03)
-        assert len(faulty.injected) >= 4
+        # Those on pictures are drawn by the seed; those on what the run writes, with its random name, vary.
+        assert faulty.injected.total() >= 9
+        assert len(faulty.injected) >= 5
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto_endpoint)
     s3.forget()
     found = rows(f"s3://{bucket}/out")
