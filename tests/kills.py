@@ -42,12 +42,11 @@ class Tally:
 def start(images: Path, output: Path, wave_seconds: float) -> "subprocess.Popen[bytes]":
     """Start the job with the embedded model."""
     options = ["--images", str(images), "--model", str(ROOT / "bootstrap" / "embedded"), "--output", str(output)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "job", "run", *options, "--wave-seconds", str(wave_seconds), "--components", "20"],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=(output.parent / "stderr").open("wb"),
-    )
+    arguments = ["run", *options, "--wave-seconds", str(wave_seconds), "--components", "20"]
+    with (output.parent / "stderr").open("wb") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "job", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said
+        )
 
 
 def workers(pid: int) -> list[int]:
