@@ -219,8 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
     except JobError as error:
         print(f"bootstrap.model: {error}", file=sys.stderr)
         return error.exit_status
-    print(f"{options.output}: {made.name}" + ("" if anew else " (already there)"))
-    print(f"{' ' * len(str(options.output))}  {made.weights_note}")
+    print(f"{options.output}: {made.name}" + (f"; {made.weights_note}" if anew else " (already there)"))
     return 0
 
 

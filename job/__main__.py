@@ -179,8 +179,9 @@ def _say_opening(progress: Progress, settings: Settings, model: str, note: str) 
 
 
 def _counts(counts: dict[str, int]) -> str:
+    plural = "" if counts["listed"] == 1 else "s"
     return (
-        f"{counts['listed']:,} images: {counts['ok']:,} ok, {counts['rejected']:,} rejected;"
+        f"{counts['listed']:,} image{plural}: {counts['ok']:,} ok, {counts['rejected']:,} rejected;"
         f" {counts['reused']:,} reused, {counts['new']:,} new"
     )
 

@@ -3,6 +3,7 @@
 Few images are listed on the driver. Many are listed by Spark, folder by folder, and never gathered on the driver.
 """
 
+import errno
 import os
 import zlib
 from array import array
@@ -97,6 +98,8 @@ def list_images(spark: "SparkSession", settings: Settings, folder: str) -> Listi
     except PermissionError as error:
         raise JobError(f"cannot list {error.filename}: {error.strerror}") from None
     if not listing.rows:
+        if _is_manifest(root):
+            raise JobError(f"the manifest {root} lists nothing")
         raise JobError(f"no image in {root}: nothing there ends in {', '.join(settings.endings)}")
     return listing
 
@@ -328,6 +331,10 @@ def _stat(path: str) -> tuple[int | None, int | None, str | None]:
     """Return a file's length, modification time and fault."""
     try:
         entry = storage.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a NUL in a name is a ValueError
         return None, None, GONE
+    except OSError as error:
+        if error.errno in {errno.ENAMETOOLONG, errno.ELOOP}:  # there can be no such file
+            return None, None, GONE
+        raise
     return (None, None, GONE) if entry.is_folder else (entry.length, entry.modified, None)

@@ -281,7 +281,7 @@ def test_a_long_manifest_is_looked_up_by_spark(spark: SparkSession, tmp_path: Pa
         ({"path": ["a.jpg", "b.jpg", "x/../a.jpg"]}, r"lists .*/a\.jpg more than once"),
         ({"path": ["a.jpg", None], "label": ["x", "y"]}, "has a row without a path"),
         ({"file": ["a.jpg"]}, "has no column `path`; it has file"),
-        ({"path": []}, "no image in"),
+        ({"path": []}, "lists nothing"),
     ],
 )
 @pytest.mark.parametrize("name", ["m.csv", "m.parquet"])
@@ -299,3 +299,9 @@ def test_a_damaged_manifest_is_refused(spark: SparkSession, tmp_path: Path, name
     (tmp_path / name).write_bytes(data)
     with pytest.raises(JobError, match=f"^cannot read the manifest {tmp_path}/{name}: .+"):
         listed(spark, str(tmp_path / name), str(tmp_path / "listing"))
+
+
+def test_a_manifest_may_name_what_can_be_no_file(tmp_path: Path, spark: SparkSession) -> None:
+    pq.write_table(pa.table({"path": ["a" * 300 + ".jpg", "nul\x00.jpg"]}), tmp_path / "list.parquet")
+    found = rows(listed(spark, str(tmp_path / "list.parquet"), str(tmp_path / "listing")))
+    assert [row["fault"] for row in found] == ["gone", "gone"]
