@@ -202,8 +202,9 @@ def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
     started = time.monotonic()
     with pytest.raises(OSError, match=f"s3://{bucket}/photos/apple"):
         featurize.featurize(None, settings)  # type: ignore[arg-type]
-    # Pictures that were waiting for their turn are not asked for: 16 would be.
-    assert len(set(asked)) <= 10
+    # Pictures that were waiting for their turn are not asked for: all 16 fetched ahead would be. How many were begun
+    # before the first fault was heard of varies with how long each thread waited (9 to 11 seen).
+    assert len(set(asked)) < 16
     assert time.monotonic() - started < 15
     assert written(output) == []
 
