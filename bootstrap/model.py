@@ -16,14 +16,13 @@ folder, nothing is done. Anything wrong is one line, exit code 2, and leaves the
 import argparse
 import hashlib
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
+from bootstrap.folder import replaced
 from bootstrap.quiet import quiet
 from job.errors import JobError
 from job.model import DESCRIPTION, TFLITE, Description, describe, read_model
@@ -132,23 +131,12 @@ def save(folder: Path, tflite: bytes, description: Description, check: Callable[
     check : callable or None
         Called with the folder before it takes its place; raises `JobError` where the model is not good.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            (part / TFLITE).write_bytes(tflite)
-            (part / DESCRIPTION).write_bytes(describe(description))
-            part.chmod(0o755)
-            read_model(str(part))
-            if check is not None:
-                check(part)
-            if folder.exists():
-                shutil.rmtree(folder)
-            part.rename(folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    except OSError as error:
-        raise JobError(f"cannot write {folder}: {error.strerror or error}") from None
+    with replaced(folder) as part:
+        (part / TFLITE).write_bytes(tflite)
+        (part / DESCRIPTION).write_bytes(describe(description))
+        read_model(str(part))
+        if check is not None:
+            check(part)
 
 
 def _embedded(wish: Wish, folder: Path) -> tuple[Description, bool]:

@@ -9,9 +9,7 @@ embedded model was trained with, but none of these fruits was in its training.
 
 import argparse
 import io
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from PIL import Image
 from bootstrap.embedded.body import grow, random_rotation
 from bootstrap.embedded.renderer import Camera, photograph
 from bootstrap.embedded.species import Species, near_colour
+from bootstrap.folder import replaced
 from job.errors import JobError
 
 FRUITS = 6  # of each label
@@ -140,22 +139,11 @@ def write(folder: Path) -> bool:
     # The first picture drawn anew tells whether this renderer made what is there.
     if found == expected and (folder / first).read_bytes() == data:
         return False
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            for name, data in pictures():
-                path = part / name
-                path.parent.mkdir(exist_ok=True)
-                path.write_bytes(data)
-            part.chmod(0o755)
-            if folder.exists():
-                shutil.rmtree(folder)
-            part.rename(folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    except OSError as error:
-        raise JobError(f"cannot write {folder}: {error.strerror or error}") from None
+    with replaced(folder) as part:
+        for name, data in pictures():
+            path = part / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
     return True
 
 
