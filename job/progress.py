@@ -56,7 +56,7 @@ def _state(done: int, total: int, known: int, seconds: float) -> str:
     text = f"{done:,} of {total:,} images"
     rate = (done - known) / max(seconds, 1e-9)
     if done > known:
-        text += f", {rate:,.0f} a second"
+        text += f", {rate:.0f} a second"  # no comma within: the dashboard in the cloud reads it as a number
     if known < done < total:
         text += f", {_duration((total - done) / rate)} left"
     return text

@@ -1,0 +1,33 @@
+"""The CDK app: settings in, one stack out. Run by the `cdk` command, as cdk.json says."""
+
+import os
+import sys
+from pathlib import Path
+
+import aws_cdk as cdk
+from cdk_nag import AwsSolutionsChecks
+
+from infra.settings import Settings, SettingsError
+from infra.stack import FruitsStack
+
+
+def main() -> int:
+    """Synthesize the stack; return the exit status."""
+    app = cdk.App()
+    try:
+        settings = Settings.from_context(app.node.get_all_context())
+        FruitsStack(app, settings, Path(__file__).parent / "dist", os.environ.get("CDK_DEFAULT_ACCOUNT"))
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    try:
+        app.synth()
+    except RuntimeError as error:  # what jsii makes of every error of the CDK
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

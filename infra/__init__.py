@@ -1,0 +1,1 @@
+"""What stands in the cloud: settings in, one CloudFormation stack out."""

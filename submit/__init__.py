@@ -1,0 +1,1 @@
+"""Starting the job in the cloud: what is sent to AWS, and what comes of it."""
