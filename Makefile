@@ -7,10 +7,17 @@ OUTPUT ?= results
 # Of the model, where the weights are not the embedded ones: ALPHA=1.0 SIZE=224.
 MODEL = build/model/$(notdir $(WEIGHTS))$(if $(ALPHA),-$(ALPHA))$(if $(SIZE),-$(SIZE))
 
+# Of the stack: SET="-c region=eu-west-1 -c schedule=03:30"; what shall last belongs into the context of cdk.json.
+SET ?=
+
+# Node 20 works, though its time is over, which the CDK says at length on each call.
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = 20
+
 VENV = .venv/bin/python
+CDK = node_modules/.bin/cdk
 PIP = $(VENV) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: help setup run-local test lint clean
+.PHONY: help setup run-local test lint lock package synth deploy destroy clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,10 +26,14 @@ help:
 	@echo "make setup       everything that development needs, in .venv"
 	@echo "make test        every test that needs no account"
 	@echo "make lint        ruff and mypy"
+	@echo "make package     what the cloud runs, in dist/; WEIGHTS=imagenet (the default here) or embedded, ALPHA, SIZE"
+	@echo "make deploy      the stack in AWS; SET='-c region=eu-west-1' for its settings, AWS_PROFILE for the account"
+	@echo "make destroy     the stack away again; buckets with data stay"
+	@echo "make lock        pin what the job imports on EMR anew, after a change of requirements-job.txt"
 	@echo "make clean       delete what was built: build/ and dist/, not .venv or results"
 
 # What a run needs is little; TensorFlow comes with the rest, for building models from other weights.
-.venv/run: requirements-run.txt
+.venv/run: requirements-run.txt requirements-job.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
 	  { echo "Python 3.11 or newer is needed and $(PYTHON) is older; name another: make PYTHON=python3.11 …" >&2; exit 2; }
 	@echo "Setting up .venv, once."
@@ -35,9 +46,21 @@ help:
 	@$(PIP) -r requirements.txt
 	@touch $@
 
+# The cdk command, in the version of package-lock.json, and what the tests of permissions need.
+node_modules/.ready: package.json package-lock.json
+	@npm ci --silent --no-audit --no-fund
+	@touch $@
+
+NODE_MISSING = Node.js was not found: cdk needs it (Node 22 or 24; 20 works): https://nodejs.org
+
+.PHONY: node
+node:
+	@command -v npm >/dev/null || { echo "$(NODE_MISSING)" >&2; exit 2; }
+
 setup: .venv/all
 	@$(VENV) -m bootstrap.java
-	@command -v node >/dev/null || echo "Node.js was not found: it is needed only for cdk (Node 22 or 24; 20 works)."
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory node_modules/.ready; \
+	  else echo "$(NODE_MISSING). All but the cloud works without."; fi
 
 run-local: $(if $(filter embedded,$(WEIGHTS)),.venv/run,.venv/all)
 	@$(VENV) -m bootstrap.java
@@ -55,5 +78,21 @@ lint: .venv/all
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m mypy
 
+# Here WEIGHTS, ALPHA and SIZE are the cloud's: imagenet, 1.0 and 224 where they are not given.
+package: .venv/all
+	@$(VENV) -m bootstrap.package
+
+synth deploy destroy: node | .venv/all node_modules/.ready
+	@$(CDK) $@ $(SET)
+
+# Without backports-strenum, which only LiteRT's tools for vendors import, and of which pip refuses what uv takes.
+LOCK = .venv/bin/uv pip compile - --quiet --python-version 3.11 --only-binary :all: --generate-hashes --no-annotate \
+  --no-emit-package backports-strenum --custom-compile-command "make lock (what bootstrap.package puts into the archive)"
+lock: .venv/all
+	@$(LOCK) --python-platform x86_64-manylinux_2_34 --output-file bootstrap/wheels/x86_64.txt < requirements-job.txt
+	@# Later wheels for aarch64 need a newer libstdc++ than Amazon Linux 2023 came with.
+	@sed 's/^ai-edge-litert==.*/ai-edge-litert==2.1.0/' requirements-job.txt | \
+	  $(LOCK) --python-platform aarch64-manylinux_2_34 --output-file bootstrap/wheels/arm64.txt
+
 clean:
-	rm -rf build dist
+	rm -rf build dist cdk.out

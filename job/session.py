@@ -262,20 +262,27 @@ def _archive() -> Path:
     package = Path(__file__).parent
     if package.parent.is_file():
         return package.parent
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for path in sorted(package.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                # A fixed date: the same package gives the same bytes and so the same name.
-                info = zipfile.ZipInfo(path.relative_to(package.parent).as_posix(), (2020, 1, 1, 0, 0, 0))
-                archive.writestr(info, path.read_bytes())
-    digest = hashlib.sha256(content.getvalue()).hexdigest()[:12]
+    content = zip_package(package)
+    digest = hashlib.sha256(content).hexdigest()[:12]
     folder = Path(tempfile.mkdtemp(prefix="fruits-"))
     # Executors that join later fetch it from here, so it stays for as long as this process.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = folder / f"job-{digest}.zip"
-    path.write_bytes(content.getvalue())
+    path.write_bytes(content)
     return path
+
+
+def zip_package(folder: Path) -> bytes:
+    """Return a zip of a package; the same files give the same bytes, whatever their dates and whoever reads them."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:  # stored: another zlib would give other bytes
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder.parent)
+            if path.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in name.parts):
+                info = zipfile.ZipInfo(name.as_posix(), (2020, 1, 1, 0, 0, 0))
+                info.create_system, info.external_attr = 3, 0o644 << 16  # Unix
+                archive.writestr(info, path.read_bytes())
+    return content.getvalue()
 
 
 def parallelism(spark: "SparkSession") -> int:

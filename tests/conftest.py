@@ -10,6 +10,9 @@ import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
 
+from bootstrap.model import Wish
+from bootstrap.package import build
+from job.errors import JobError
 from job.model import Description, describe
 from job.session import Log, local_session
 from job.settings import Settings
@@ -96,3 +99,16 @@ def run_json(output: Path) -> dict:  # type: ignore[type-arg]
     """Return what the run has said of itself."""
     result: dict = json.loads((output / "run.json").read_text())  # type: ignore[type-arg]
     return result
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of products for x86_64; not to be changed. It takes half a minute, most of it pip's."""
+    output = tmp_path_factory.mktemp("built") / "dist"
+    try:
+        build(output, "x86_64", Wish("embedded"))
+    except JobError as error:
+        if "connection broken" in str(error):
+            pytest.skip(f"SKIPPED, NOT PROVEN: {error}")
+        raise
+    return output

@@ -1,0 +1,205 @@
+"""Build what the stack uploads, into dist/; `cdk` runs this before each synthesis, so it does nothing where it can.
+
+    python -m bootstrap.package
+    WEIGHTS=embedded python -m bootstrap.package --architecture arm64
+
+job.zip, entry.py                  the package `job` and what starts it
+dependencies-ARCHITECTURE.tgz      what it imports on EMR, with Python 3.11; made by pip, without Docker, and checked
+model/                             a model folder, as bootstrap.model makes it
+
+The model is set by environment variables, as for make: WEIGHTS (imagenet where it is not set), ALPHA, SIZE. Each
+product appears whole or not at all. All words go to standard error: standard output may be a template.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bootstrap.archive import JOB, MACHINES, ROOT, TRIAL, build_archive, check_archive, recipe
+from bootstrap.model import Wish, make, sha256
+from job.errors import JobError
+from job.session import zip_package
+
+T = TypeVar("T", int, float)
+
+ARCHITECTURES = tuple(MACHINES)
+WEIGHTS = "imagenet"
+
+
+def build(output: Path, architecture: str, wish: Wish, package: Path = JOB) -> list[str]:
+    """Build what is missing, altered or made from something else.
+
+    Parameters
+    ----------
+    output : Path
+        Folder of the products.
+    architecture : str
+        `x86_64` or `arm64`: of the workers.
+    wish : Wish
+        Which model.
+    package : Path
+        Folder of the job's package.
+
+    Returns
+    -------
+    list of str
+        A line for each thing that was built; empty where all was there.
+
+    Raises
+    ------
+    JobError
+        Where something can't be built; what was there before is still there.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with (output / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two commands of cdk may build at once
+            for left in (*output.glob(".building-*"), *output.glob(".checking-*"), *output.glob(".model-*")):
+                shutil.rmtree(left)  # by a build that was killed
+            products = (
+                _written(output / "job.zip", zip_package(package)),
+                _written(output / "entry.py", (package / "entry.py").read_bytes()),
+                _model(output / "model", wish),
+                _dependencies(output, architecture, package),
+            )
+    except OSError as error:
+        raise JobError(f"cannot build {output}: {error}") from None
+    return [line for line in products if line]
+
+
+def wish(environment: Mapping[str, str]) -> Wish:
+    """Return the model that WEIGHTS, ALPHA and SIZE ask for; an empty one counts as not set. Raises `JobError`."""
+    return Wish(
+        environment.get("WEIGHTS") or WEIGHTS, _number(environment, "ALPHA", float), _number(environment, "SIZE", int)
+    )
+
+
+def default_architecture(settings: Path = ROOT / "cdk.json") -> str:
+    """Return what the project's lasting settings say, x86_64 where they say nothing.
+
+    Raises
+    ------
+    JobError
+        Where they can't be read or name another.
+    """
+    try:
+        found = json.loads(settings.read_text()).get("context", {}).get("architecture", ARCHITECTURES[0])
+    except FileNotFoundError:
+        return ARCHITECTURES[0]
+    except (ValueError, AttributeError) as error:
+        raise JobError(f"{settings} is not the settings of a CDK project: {error}") from None
+    if found not in ARCHITECTURES:
+        raise JobError(f"{settings}: architecture is {found!r}, not one of {', '.join(ARCHITECTURES)}")
+    return str(found)
+
+
+def _number(environment: Mapping[str, str], name: str, kind: Callable[[str], T]) -> T | None:
+    try:
+        return kind(environment[name]) if environment.get(name) else None
+    except ValueError:
+        raise JobError(f"{name}={environment[name]} is no number{' of pixels' if kind is int else ''}") from None
+
+
+def _written(path: Path, content: bytes) -> str | None:
+    """Have a file hold these bytes."""
+    if path.is_file() and path.read_bytes() == content:
+        return None
+    _put(path, content)
+    return f"{path}: {_size(path)}"
+
+
+def _put(path: Path, content: bytes) -> None:
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=path.parent) as work:
+        part = Path(work, path.name)
+        part.write_bytes(content)
+        part.replace(path)
+
+
+def _model(folder: Path, wish: Wish) -> str | None:
+    try:
+        made, anew = make(wish, folder)
+    except JobError as error:
+        said = str(error).replace("--weights", "WEIGHTS").replace("--alpha", "ALPHA").replace("--input-size", "SIZE")
+        if wish.weights != "embedded":
+            said += "; to try everything with the included model: WEIGHTS=embedded"
+        raise JobError(said) from None
+    return f"{folder}: {_size(folder / 'model.tflite')}, {made.name}; {made.weights_note}" if anew else None
+
+
+def _dependencies(output: Path, architecture: str, package: Path) -> str | None:
+    archive = output / f"dependencies-{architecture}.tgz"
+    stamp = output / f".{archive.name}.json"
+    made, tried = recipe(architecture), sha256(zip_package(package) + TRIAL.read_bytes())
+
+    def state() -> dict[str, Any]:
+        told = archive.stat() if archive.is_file() else None
+        return {
+            "made from": made,
+            "tried with": tried,
+            "size": told and told.st_size,
+            "modified": told and told.st_mtime_ns,
+        }
+
+    found, now = _read(stamp), state()
+    if found == now:
+        return None
+    if found | {"tried with": tried} == now:
+        _say(f"{archive}: trying the changed job with it")
+        told = check_archive(archive, architecture, package)
+    else:
+        _say(f"{archive}: getting wheels for {architecture} (some 130 MB), once")
+        told = build_archive(archive, architecture, package)
+    _put(stamp, json.dumps(state(), indent=2).encode())
+    return f"{archive}: {_size(archive)}; {told}"
+
+
+def _read(stamp: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(stamp.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
+
+
+def _size(path: Path) -> str:
+    size = path.stat().st_size
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        "python -m bootstrap.package", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--architecture",
+        choices=ARCHITECTURES,
+        help=f"of the workers (default: `architecture` in the context of cdk.json, else {ARCHITECTURES[0]})",
+    )
+    parser.add_argument("--output", type=Path, default=Path("dist"), help="folder to fill (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        built = build(options.output, options.architecture or default_architecture(), wish(os.environ))
+    except JobError as error:
+        _say(f"bootstrap.package: {error}")
+        return error.exit_status
+    except KeyboardInterrupt:
+        _say("bootstrap.package: interrupted; what was built before stays")
+        return 130
+    for line in built or [f"{options.output}: up to date"]:
+        _say(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
