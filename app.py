@@ -14,12 +14,15 @@ from infra.stack import FruitsStack
 def main() -> int:
     """Synthesize the stack; return the exit status."""
     app = cdk.App()
+    account = os.environ.get("CDK_DEFAULT_ACCOUNT")  # from the cdk command, where it finds credentials
     try:
         settings = Settings.from_context(app.node.get_all_context())
-        FruitsStack(app, settings, Path(__file__).parent / "dist", os.environ.get("CDK_DEFAULT_ACCOUNT"))
+        FruitsStack(app, settings, Path(__file__).parent / "dist", account)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if account is None:
+        print("no AWS credentials found: enough to synthesize; to deploy, set AWS_PROFILE or log in", file=sys.stderr)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     try:
         app.synth()

@@ -19,8 +19,7 @@ from bootstrap import archive as archives
 from bootstrap.archive import JOB, ROOT, WHEELS, build_archive, check_archive, find_python
 from bootstrap.trial import SERVICES
 from job.errors import JobError
-from job.session import zip_package
-from job.session import find_java
+from job.session import find_java, zip_package
 from tests.conftest import make_pictures
 
 NO_SUCH = f"--hash=sha256:{hashlib.sha256().hexdigest()}"

@@ -1,13 +1,16 @@
-"""What the tests of the stack share: a folder that looks built, and templates made in this process."""
+"""What the tests of the stack share: a folder that looks built, templates made in this process, a project to deploy."""
 
 import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+
+from tests.aws.cdk import need_cdk, run_cdk
 
 # Node 20 works, and says so at length.
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
@@ -61,3 +64,25 @@ def only(template: dict[str, Any], kind: str) -> dict[str, Any]:
     """Return the properties of the one resource of a type."""
     [found] = of_type(template, kind)
     return found
+
+
+# What a checkout has, of which the app needs to know.
+PARTS = ("app.py", "bootstrap", "cdk.json", "infra", "job", "submit", "requirements-job.txt", ".venv")
+# The included model: no other can be had on every machine.
+MODEL = {"WEIGHTS": "embedded"}
+
+
+@pytest.fixture(scope="session")
+def project(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a checkout of its own with a `dist` of its own, so that the developer's is left alone."""
+    need_cdk()
+    folder = tmp_path_factory.mktemp("project")
+    for part in PARTS:
+        (folder / part).symlink_to(ROOT / part)
+    (folder / "dist").symlink_to(built)
+    return folder
+
+
+def cdk(command: str, project: Path, endpoint: str, *more: str, **settings: str) -> CompletedProcess[str]:
+    context = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    return run_cdk(command, *context, *more, cwd=project, endpoint=endpoint, env=MODEL)
