@@ -111,12 +111,21 @@ def test_alerts_logs_and_schedule_are_there(deployment: Deployment) -> None:
     [group] = aws.resources("AWS::Logs::LogGroup", stack="fruits")
     [found] = aws.client("logs").describe_log_groups(logGroupNamePrefix=group.physical_id)["logGroups"]
     assert found["retentionInDays"] == 90
-    [schedule] = aws.resources("AWS::Scheduler::Schedule", stack="fruits")
-    request = json.loads(schedule.properties["Target"]["Input"])
+    [listed] = aws.client("scheduler").list_schedules()["Schedules"]
+    told = aws.client("scheduler").get_schedule(Name=listed["Name"], GroupName=listed["GroupName"])
+    assert told["ScheduleExpression"] == "cron(30 3 * * ? *)"
+    request = json.loads(told["Target"]["Input"])
     assert request["ApplicationId"] == deployment.outputs["ApplicationId"]
     assert request["JobDriver"]["SparkSubmit"]["EntryPoint"] == deployment.outputs["EntryPoint"]
-    assert len(aws.resources("AWS::CloudWatch::Alarm", stack="fruits")) == 2
-    assert len(aws.resources("AWS::Budgets::Budget", stack="fruits")) == 1
+    alarms = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert {alarm["MetricName"] for alarm in alarms} == {"RunningJobs", "InvocationDroppedCount"}
+    assert {action for alarm in alarms for action in alarm["AlarmActions"]} == {topic}
+    [budget] = aws.client("budgets").describe_budgets(AccountId=aws.account)["Budgets"]
+    assert float(budget["BudgetLimit"]["Amount"]) == 100
+    [subscription] = aws.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "somebody@example.com")
+    [filtered] = aws.client("logs").describe_metric_filters(logGroupName=group.physical_id)["metricFilters"]
+    assert filtered["metricTransformations"][0]["metricName"] == "PicturesPerSecond"
     [key] = aws.resources("AWS::KMS::Key", stack="fruits")
     assert aws.client("kms").get_key_rotation_status(KeyId=key.physical_id)["KeyRotationEnabled"]
 
@@ -153,9 +162,17 @@ def buckets(aws: Server) -> set[str]:
 # The last test of this file: it takes the stacks away.
 def test_stacks_of_other_names_live_side_by_side_and_go_alone(deployment: Deployment) -> None:
     aws, project = deployment.aws, deployment.project
-    second = cdk("deploy", project, aws.endpoint, **SETTINGS, name="trial")
+    ec2 = aws.client("ec2")
+    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]
+    network = {"vpc": vpc, "subnets": ",".join(subnet["SubnetId"] for subnet in subnets[:2])}
+    second = cdk("deploy", project, aws.endpoint, **SETTINGS, name="trial", **network)
     assert second.returncode == 0, second.stdout
     assert applications(aws) == ["fruits", "trial"]
+    [group] = aws.resources("AWS::EC2::SecurityGroup", stack="trial")
+    [found] = ec2.describe_security_groups(GroupIds=[group.physical_id])["SecurityGroups"]
+    assert (found["VpcId"], found["IpPermissions"]) == (vpc, [])
+    assert [rule["FromPort"] for rule in found["IpPermissionsEgress"]] == [443]
     before = buckets(aws)
     assert len(before) == 7  # three a stack, and CDK's own
     mine = deployment.outputs
