@@ -49,10 +49,10 @@ class Cloud:
             for name, resource in self.template["Resources"].items()
             if resource["Type"] == kind and part in json.dumps(resource)
         ]
-        return found
+        return str(found)
 
     def arn(self, kind: str, part: str = "") -> str:
-        return self.stack.att(self.one(kind, part), "Arn")
+        return str(self.stack.att(self.one(kind, part), "Arn"))
 
     def output_bucket(self, name: str) -> str:
         """Return the ARN of the bucket that an output's address lies in."""
@@ -265,7 +265,7 @@ def test_roles_are_taken_on_only_by_their_service_for_this_stack(cloud: Cloud) -
     )
     mine = {"aws:SourceAccount": ACCOUNT}
     elsewhere = application.replace("/applications/", "/applications/x")
-    for role, service, context, expected in [
+    rows: list[tuple[str, Identity | str, dict[str, str], bool]] = [
         (job, EMR, {**mine, "aws:SourceArn": application}, YES),
         (job, EMR, {**mine, "aws:SourceArn": elsewhere}, NO),
         (job, EMR, {**other, "aws:SourceArn": application}, NO),
@@ -278,8 +278,9 @@ def test_roles_are_taken_on_only_by_their_service_for_this_stack(cloud: Cloud) -
         (schedule, EMR, {**mine, "aws:SourceArn": application}, NO),
         (sender, "events.amazonaws.com", mine, YES),
         (sender, "events.amazonaws.com", other, NO),
-    ]:
-        verdict = cloud.stack.assume(role, service, context)
+    ]
+    for role, who, context, expected in rows:
+        verdict = cloud.stack.assume(role, who, context)
         assert verdict.allowed is expected, str(verdict)
 
 

@@ -39,7 +39,7 @@ def values(value: object) -> Iterator[tuple[str, object]]:
 
 def logical_id(template: dict[str, Any], properties: dict[str, Any]) -> str:
     [found] = [name for name, one in template["Resources"].items() if one.get("Properties") is properties]
-    return found
+    return str(found)
 
 
 # ---- storage
