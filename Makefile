@@ -17,7 +17,7 @@ VENV = .venv/bin/python
 CDK = node_modules/.bin/cdk
 PIP = $(VENV) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: help setup run-local test lint lock package synth deploy destroy clean
+.PHONY: help setup run-local test lint lock package synth diff bootstrap deploy destroy clean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make test        every test that needs no account"
 	@echo "make lint        ruff and mypy"
 	@echo "make package     what the cloud runs, in dist/; WEIGHTS=imagenet (the default here) or embedded, ALPHA, SIZE"
+	@echo "make bootstrap   once for each AWS account and region: CDK's own bucket and roles"
 	@echo "make deploy      the stack in AWS; SET='-c region=eu-west-1' for its settings, AWS_PROFILE for the account"
 	@echo "make destroy     the stack away again; buckets with data stay"
 	@echo "make lock        pin what the job imports on EMR anew, after a change of requirements-job.txt"
@@ -82,7 +83,7 @@ lint: .venv/all
 package: .venv/all
 	@$(VENV) -m bootstrap.package
 
-synth deploy destroy: node | .venv/all node_modules/.ready
+synth diff bootstrap deploy destroy: node | .venv/all node_modules/.ready
 	@$(CDK) $@ $(SET)
 
 # Without backports-strenum, which only LiteRT's tools for vendors import, and of which pip refuses what uv takes.
