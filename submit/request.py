@@ -167,4 +167,20 @@ def outputs(target: Target, workers: Workers) -> dict[str, str]:
     told: dict[str, Any] = {"version": VERSION}
     for part in (target, workers):
         told |= {option.name: getattr(part, option.name) for option in fields(part)}
-    return {"".join(word.capitalize() for word in name.split("_")): str(value) for name, value in told.items()}
+    return {_output(name): str(value) for name, value in told.items()}
+
+
+def read_outputs(told: Mapping[str, str]) -> tuple[Target, Workers]:
+    """Return what `outputs` was given, from what it returned. Raises `KeyError` for a name that is not there."""
+
+    def read(kind: Any) -> Any:
+        values = {option.name: told[_output(option.name)] for option in fields(kind)}
+        return kind(
+            **{one.name: int(values[one.name]) if one.type is int else values[one.name] for one in fields(kind)}
+        )
+
+    return read(Target), read(Workers)
+
+
+def _output(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))

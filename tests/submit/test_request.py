@@ -10,7 +10,7 @@ import pytest
 from botocore.stub import Stubber
 
 from job.settings import Settings
-from submit.request import Target, Workers, outputs, scheduled, start_job_run
+from submit.request import Target, Workers, outputs, read_outputs, scheduled, start_job_run
 
 TARGET = Target(
     application_id="00abc",
@@ -125,3 +125,5 @@ def test_outputs_say_all_that_a_request_is_made_from() -> None:
     assert told["MaxVcpu"] == "16"
     assert all(re.fullmatch(r"[A-Za-z0-9]+", name) for name in told)  # what CloudFormation allows
     assert outputs(replace(TARGET, images="s3://other"), WORKERS)["Images"] == "s3://other"
+    # And the submitter has them back as they were, numbers as numbers.
+    assert read_outputs(told) == (TARGET, WORKERS)

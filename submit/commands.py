@@ -1,0 +1,218 @@
+"""The verbs of `python -m submit`: a stack and options in, each does one thing; what it tells goes to the screen."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from job.errors import JobError
+from submit import report, results
+from submit.aws import Clients, connect
+from submit.errors import ExpiredError, LeftError, UnavailableError
+from submit.follow import Follower, Screen
+from submit.interrupt import Interrupt
+from submit.logs import DriverLog
+from submit.plan import Plan, Wish, plan
+from submit.run import Run, Runs
+from submit.stack import Stack, find
+
+CANCELLING = "asking the service to cancel the run, and waiting for its end; Ctrl-C again leaves it"
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the verbs work with: a stack, its runs, and where to say what."""
+
+    clients: Clients
+    stack: Stack
+    screen: Screen
+
+    @classmethod
+    def open(cls, name: str, region: str | None, screen: Screen) -> "Desk":
+        """Return the desk of the stack of a name. Raises `JobError` where it cannot be found."""
+        clients = connect(region)
+        return cls(clients, find(clients, name), screen)
+
+    @property
+    def runs(self) -> Runs:
+        """The runs of the stack's application."""
+        return Runs(self.clients.emr, self.stack.target.application_id)
+
+    def run(self, run_id: str | None) -> Run:
+        """Return the run of an id, or the newest. Raises `JobError` where there is none."""
+        return self.runs.get(self.runs.newest() if run_id is None else run_id)
+
+    def log(self, run: str) -> DriverLog:
+        """Return the log of a run."""
+        return DriverLog(self.clients.s3, self.stack.logs, self.stack.target.application_id, run)
+
+    def output(self, run: Run) -> str:
+        """Return where a run writes its results."""
+        found = run.argument("--output")
+        return (found if found else self.stack.target.results).rstrip("/")
+
+    def command(self, verb: str, *run: str) -> str:
+        """Return a command to go on with, for this stack."""
+        words = ("python -m submit", verb, *run, "--name", self.stack.name, "--region", self.clients.region)
+        return " ".join(words)
+
+    def show(self, told: dict[str, str]) -> None:
+        """Show lines of a name and a text each."""
+        for name, text in told.items():
+            self.screen.show(f"{name:10} {text}")
+
+
+def submit(desk: Desk, wish: Wish, *, dry_run: bool = False, detach: bool = False) -> None:
+    """Start a run and follow it to its end.
+
+    Parameters
+    ----------
+    desk : Desk
+        Where.
+    wish : Wish
+        What is asked for.
+    dry_run : bool
+        Show the request as JSON instead, in the form of `aws emr-serverless start-job-run --cli-input-json`.
+    detach : bool
+        Show the id of the run and leave it.
+
+    Raises
+    ------
+    JobError
+        Where nothing was started.
+    RunError
+        Where the run was no success, or could not be followed.
+    KeyboardInterrupt
+        Where it was left by a second Ctrl-C.
+    """
+    planned = plan(desk.stack, wish)
+    desk.screen.say(str(planned))
+    if dry_run:
+        desk.screen.show(json.dumps(planned.request, indent=2))
+        return
+    with Interrupt(CANCELLING) as interrupt:
+        follower = Follower(desk.runs, desk.screen, interrupt)
+        run_id = _start(follower, desk, planned)
+        if detach and not interrupt.asked:
+            desk.screen.say(f"started; to follow it: {desk.command('logs', run_id)}")
+            desk.screen.show(run_id)
+            return
+        desk.screen.say(f"run        {run_id}")
+        _to_the_end(follower, desk, run_id)
+
+
+def _start(follower: Follower, desk: Desk, planned: Plan) -> str:
+    try:
+        return follower.patiently(lambda: desk.runs.start(planned.request))
+    except KeyboardInterrupt:
+        desk.screen.say(f"the run may have been started: {desk.command('list')} tells")
+        raise
+    except (UnavailableError, ExpiredError) as error:
+        raise LeftError(
+            f"{error}. The run may have been started: {desk.command('list')} tells, and the same"
+            f" options with --client-token {planned.client_token} start it if not, and never a second one"
+        ) from error
+
+
+def _to_the_end(follower: Follower, desk: Desk, run_id: str) -> None:
+    """Follow a run, say how it ended, and raise where that is no success."""
+    log = desk.log(run_id)
+    going_on = f"The run goes on: {desk.command('logs', run_id)} follows it, {desk.command('cancel', run_id)} ends it"
+    try:
+        run = follower.follow(run_id, log)
+    except KeyboardInterrupt:
+        desk.screen.say(going_on)
+        raise
+    except JobError as error:
+        raise LeftError(f"{error}. {going_on}") from error
+    except Exception as error:
+        raise LeftError(f"{type(error).__name__}: {error}. {going_on}") from error
+    told = _run_json(desk, desk.output(run)) if run.state == "SUCCESS" else None
+    desk.screen.show("")
+    desk.show(report.lines(run, desk.output(run), told))
+    if run.state != "SUCCESS":
+        raise report.failure(run, log)
+    desk.screen.show(f"{'download':10} {desk.command('results', run_id)} --download DIR")
+
+
+def _run_json(desk: Desk, output: str) -> dict[str, Any] | None:
+    try:
+        return results.read(desk.clients.s3, output)
+    except JobError as error:  # what the run has done does not hang on that
+        desk.screen.say(str(error))
+        return None
+
+
+def logs(desk: Desk, run_id: str | None) -> None:
+    """Show the job's lines of a run from the first, follow it while it is under way, and end as it ends.
+
+    Ctrl-C leaves the run as it is. Raises as `submit`.
+    """
+    chosen = desk.runs.newest() if run_id is None else run_id
+    # What was asked for may not be there at all, which is no lost connection.
+    desk.runs.get(chosen)
+    nothing = Interrupt("")  # not entered: Ctrl-C ends this program as any other
+    _to_the_end(Follower(desk.runs, desk.screen, nothing), desk, chosen)
+
+
+def status(desk: Desk, run_id: str | None) -> None:
+    """Show what is known of a run, with the address of its log and, while it is at work, of its Spark UI."""
+    run = desk.run(run_id)
+    told = report.lines(run, desk.output(run), _run_json(desk, desk.output(run)) if run.state == "SUCCESS" else None)
+    if run.details:
+        told["details"] = run.details
+    told["log"] = desk.log(run.id).address
+    if run.started is not None:
+        try:
+            told["Spark UI"] = desk.runs.link(run.id)
+        except JobError as error:
+            desk.screen.say(str(error))
+    desk.show(told)
+
+
+def cancel(desk: Desk, run_id: str | None) -> None:
+    """Ask the service to cancel a run. Raises `JobError` for one that has ended."""
+    run = desk.run(run_id)
+    if run.final:
+        raise JobError(f"the run {run.id} has ended ({run}): there is nothing to cancel")
+    desk.runs.cancel(run.id)
+    desk.screen.show(f"the service was asked to cancel {run.id}; {desk.command('status', run.id)} tells when it has")
+
+
+def list_runs(desk: Desk, count: int) -> None:
+    """Show the newest runs, a line each."""
+    runs = desk.runs.list()
+    desk.screen.show(f"{'run':16}  {'state':10}  {'submitted':19}  name")
+    for one in runs[:count]:
+        started = one["createdAt"].strftime("%Y-%m-%d %H:%M:%S")
+        desk.screen.show(f"{one['id']:16}  {one['state']:10}  {started}  {one.get('name') or ''}")
+    if len(runs) > count:
+        desk.screen.say(f"and {len(runs) - count:,} older ones: --count shows more")
+
+
+def cost(desk: Desk, run_id: str | None) -> None:
+    """Show what a run was billed, with its price."""
+    run = desk.run(run_id)
+    desk.show({"run": run.id, "state": str(run), "billed": report.billed(run)})
+
+
+def show_results(desk: Desk, run_id: str | None, folder: Path | None) -> None:
+    """Show what the output of a run holds now, or copy it into a new folder (without the features)."""
+    # The service forgets runs after a while; what they wrote stays.
+    known = run_id is not None or desk.runs.list()
+    output = desk.output(desk.run(run_id)) if known else desk.stack.target.results
+    told = results.read(desk.clients.s3, output)
+    if told is None:
+        raise JobError(f"there are no results in {output} yet")
+    desk.show(
+        {
+            "results": output,
+            "written": told["written"].strftime("%Y-%m-%d %H:%M:%S %Z"),
+            "images": results.counts(told),
+            "PCA": f"{told['components']} components hold {sum(told['explained_variance_ratio']):.3f} of the variance",
+        }
+    )
+    if folder is not None:
+        files = results.download(desk.clients.s3, output, folder)
+        megabytes = sum(file.stat().st_size for file in files) / 1e6
+        desk.show({"copied": f"{len(files):,} files, {megabytes:,.1f} MB, to {folder}; not the features, a cache"})

@@ -1,0 +1,158 @@
+"""The log of a run's driver: objects of the log bucket in, the job's own lines out, each once.
+
+EMR Serverless puts the driver's stdout and stderr as .gz, whole again each time they have grown; between two looks a
+file may be late, cut short, replaced by a newer one, or moved aside under a name that begins the same.
+"""
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from submit.aws import explained
+from submit.errors import UnavailableError
+
+# What begins a line that is not the job's: log4j's layout, Java's stack traces, the JVM and what it loads.
+CHATTER = re.compile(
+    r"""
+    \d\d(\d\d)?[/-]\d\d[/-]\d\d[ T]\d\d:\d\d:\d\d\S*\s.*\b(TRACE|DEBUG|INFO|WARN|WARNING|ERROR|FATAL)\b
+    | \s+at\ [\w.$/<>]+\(
+    | \s*\.{3}\ \d+\ (more|common\ frames)
+    | (Caused\ by|Suppressed):\ [a-z]
+    | (Exception\ in\ thread\ .*\ )?([a-z]\w*\.)+[A-Z]\w*(Exception|Error)\b
+    | (WARNING|INFO|Warning|W\d{4}|I\d{4}|SLF4J\S*|log4j|::|Picked\ up|OpenJDK)(:|\s)
+    | Using\ Spark's\ default | Setting\ default\ log\ level | To\ adjust\ logging\ level | Files?\ s3://
+    | \[Stage\ \d
+    """,
+    re.X,
+)
+# How the job's last words begin (`job/__main__.py`), after which no more is to be waited for.
+LAST_WORDS = {"FAILED": "error: ", "SUCCESS": "results in "}
+# Of a run that failed without a word of the job, so many lines are told.
+TAIL_LINES = 5
+
+
+@dataclass
+class _Stream:
+    """One stream of one attempt: its files and lines when last read, and all lines that were shown."""
+
+    files: frozenset[tuple[str, str]] = frozenset()
+    latest: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+
+    def new(self, lines: list[str]) -> list[str]:
+        """Return the lines that come after those that were shown, and count them as shown."""
+        if lines == self.latest[: len(lines)]:  # nothing new, or cut short
+            return []
+        fresh = lines[_overlap(self.latest, lines) :]
+        self.latest = lines
+        self.shown += fresh
+        return fresh
+
+
+@dataclass
+class DriverLog:
+    """The driver's log of one run; `root` is the `s3://` address that the stack gives its logs."""
+
+    s3: Any
+    root: str
+    application_id: str
+    run_id: str
+    _streams: dict[tuple[str, str], _Stream] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """Return where the run's logs lie, all attempts and executors."""
+        return f"{self.root}/applications/{self.application_id}/jobs/{self.run_id}/"
+
+    def look(self, attempt: int = 1, *, ended: bool = False) -> list[str]:
+        """Return the job's own lines that are new since the last look, of all attempts until now.
+
+        Parameters
+        ----------
+        attempt : int
+            Which attempt the run is at.
+        ended : bool
+            Whether no more is expected: an unfinished last line counts then.
+
+        Raises
+        ------
+        JobError
+            Where the log may not be read, or AWS cannot be reached; the next look goes on from there.
+        """
+        folders = [f"attempts/{number}/SPARK_DRIVER/" for number in range(2, attempt + 1)]
+        return [line for folder in ("SPARK_DRIVER/", *folders) for line in self._look_into(folder, ended=ended)]
+
+    def has_ended(self, state: str, attempt: int = 1) -> bool:
+        """Whether the job's last words were seen, for a run that ended in this state at this attempt."""
+        if state not in LAST_WORDS:
+            return True
+        lines = [line for stream in self._streams.values() for line in stream.shown]
+        found = sum(line.startswith(LAST_WORDS[state]) for line in lines)
+        return found >= (attempt if state == "FAILED" else 1)  # each attempt that failed has said why
+
+    def why(self) -> list[str]:
+        """Return the job's own last lines on why it failed: its error, else the end of what it wrote to stderr."""
+        errors = [stream.shown for (_, name), stream in self._streams.items() if name == "stderr" and stream.shown]
+        if not errors:
+            return []
+        latest = errors[-1]
+        last = max((number for number, line in enumerate(latest) if line.startswith("error: ")), default=None)
+        return latest[-TAIL_LINES:] if last is None else latest[last : last + TAIL_LINES]
+
+    def _look_into(self, folder: str, *, ended: bool) -> list[str]:
+        bucket, _, prefix = f"{self.address}{folder}".removeprefix("s3://").partition("/")
+        with explained(self.address):
+            pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            found = [one for page in pages for one in page.get("Contents", [])]
+            fresh = []
+            for name in ("stderr", "stdout"):
+                files = [one for one in found if re.fullmatch(rf"{name}.*\.gz", one["Key"].removeprefix(prefix))]
+                stream = self._streams.setdefault((folder, name), _Stream())
+                marks = frozenset((one["Key"], one["ETag"]) for one in files)
+                if marks == stream.files and not ended:
+                    continue
+                # Those moved aside are older than the one that still grows.
+                files.sort(key=lambda one: (one["Key"].endswith(f"/{name}.gz"), one["LastModified"], one["Key"]))
+                text = b"".join(unzip(self._get(bucket, one["Key"])) for one in files)
+                fresh += stream.new(own_lines(text, ended=ended))
+                stream.files = marks
+        return fresh
+
+    def _get(self, bucket: str, key: str) -> bytes:
+        try:
+            return bytes(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        except self.s3.exceptions.NoSuchKey:
+            raise UnavailableError(f"s3://{bucket}/{key} was moved while it was read") from None
+
+
+def unzip(content: bytes) -> bytes:
+    """Return what a .gz holds, of one that is cut short or spoilt what comes before."""
+    text = b""
+    while content:
+        member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            text += member.decompress(content)
+        except zlib.error:
+            break
+        content = member.unused_data
+    return text
+
+
+def own_lines(text: bytes, *, ended: bool = True) -> list[str]:
+    r"""Return the job's own lines of a driver's output, without Spark's chatter and empty lines.
+
+    Bytes that are not UTF-8 are shown as `\xNN`, as are control characters, which a terminal would obey.
+    """
+    *lines, last = text.decode(errors="backslashreplace").replace("\r\n", "\n").split("\n")
+    if ended:
+        lines.append(last)
+    readable = ("".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in line) for line in lines)
+    return [line for line in readable if line.strip() and not CHATTER.match(line)]
+
+
+def _overlap(before: Sequence[str], lines: Sequence[str]) -> int:
+    """Return with how many of its first lines a text repeats the end of the text before."""
+    longest = min(len(before), len(lines))
+    return next((size for size in range(longest, 0, -1) if before[-size:] == lines[:size]), 0)

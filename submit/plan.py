@@ -1,0 +1,167 @@
+"""What is asked for: options of the command line and the stack in, the request to send and its bounds out. Pure."""
+
+import argparse
+import re
+import shlex
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from job.errors import JobError
+from job.settings import FEATURIZE, REDUCE, Settings, add_options
+from submit import cost
+from submit.request import MAX_ATTEMPTS, Target, Workers, start_job_run
+from submit.stack import Stack
+
+# What a run in the cloud does.
+STAGES = (FEATURIZE, REDUCE)
+# The model comes with the stack; the others are for a terminal beside Spark.
+NOT_IN_THE_CLOUD = {"model", "master", "ui", "verbose"}
+# What the stack knows itself, so that it need not be given.
+ADDRESSES = {"images": "the stack's pictures", "output": "the stack's results"}
+# What the service allows.
+TIMEOUT_MINUTES = (5, 1_000_000)
+TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for: the job's own settings, and what only the cloud has; None: as the stack says."""
+
+    settings: Settings
+    max_executors: int | None = None
+    timeout_minutes: int | None = None
+    client_token: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be right for any stack."""
+        low, high = TIMEOUT_MINUTES
+        if self.timeout_minutes is not None and not low <= self.timeout_minutes <= high:
+            raise JobError(f"--timeout-minutes {self.timeout_minutes} is out of range; it is {low} to {high:,}")
+        if self.max_executors is not None and self.max_executors < 1:
+            raise JobError(f"--max-executors {self.max_executors} is out of range; it is at least 1")
+        if not TOKEN.fullmatch(self.client_token):
+            raise JobError("--client-token may have letters, digits and . _ -, at most 64")
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> "Wish":
+        """Return the wish that a parsed command line holds. Raises `JobError` for values that cannot be used."""
+        # By its stages: prune has a --dry-run too.
+        job = {
+            one.name: options[one.name]
+            for one in fields(Settings)
+            if set(STAGES) & set(one.metadata["stages"]) and one.name not in NOT_IN_THE_CLOUD
+        }
+        own = {one.name: options[one.name] for one in fields(cls) if one.name != "settings"}
+        token = own.pop("client_token")
+        return cls(Settings(**job), **own, **({} if token is None else {"client_token": token}))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would run: where, of what size, and with which further options of the job."""
+
+    name: str
+    target: Target
+    workers: Workers
+    options: tuple[str, ...]
+    client_token: str
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """Return the parameters of `StartJobRun`."""
+        return start_job_run(self.target, self.workers, self.client_token, self.options, self.name)
+
+    def __str__(self) -> str:
+        """Return what to show before money is spent: a line for each thing that counts."""
+        target, workers, most = self.target, self.workers, self.workers.max_executors
+        lines = {
+            "images": target.images,
+            "output": target.results,
+            "model": target.model,
+            "options": shlex.join(self.options) or "the job's own defaults",
+            "workers": f"{workers.vcpu} vCPUs, {workers.memory_gb} GB memory, {workers.disk_gb} GB disk each",
+            "executors": f"1 to {most}, as there is work, beside the driver" if most > 1 else "1, beside the driver",
+            "time-out": f"{target.timeout_minutes:,} minutes; a run that fails is tried {MAX_ATTEMPTS - 1} time more",
+            "at most": f"{cost.upper_bound(workers, target.timeout_minutes)}: all workers in {MAX_ATTEMPTS} attempts"
+            " until the time-out",
+            "": cost.BASIS
+            + (f"; disk beyond {cost.FREE_DISK_GB} GB not counted" if workers.disk_gb > cost.FREE_DISK_GB else ""),
+        }
+        return "\n".join(f"{name:10} {text}" for name, text in lines.items())
+
+
+def plan(stack: Stack, wish: Wish) -> Plan:
+    """Return what would run for a wish on a stack.
+
+    Raises
+    ------
+    JobError
+        For addresses where the job's role may not go, and for more executors than the stack allows.
+    """
+    own, settings = stack.target, wish.settings
+    images = settings.images if settings.images else own.images
+    output = settings.output if settings.output else own.results
+    _check_below("images", images, own.images, own.results)
+    _check_below("output", output, own.results)
+    if settings.pca_model is not None:
+        _check_below("pca-model", settings.pca_model, own.results, own.images)
+    most = stack.workers.max_executors
+    count = most if wish.max_executors is None else wish.max_executors
+    if count > most:
+        raise JobError(
+            f"--max-executors {count} is more than the stack {stack.name} allows, which is {most}:"
+            " its setting max_vcpu says how many vCPUs all workers may have together"
+        )
+    minutes = own.timeout_minutes if wish.timeout_minutes is None else wish.timeout_minutes
+    return Plan(
+        name=stack.name,
+        target=replace(own, images=images.rstrip("/"), results=output.rstrip("/"), timeout_minutes=minutes),
+        workers=replace(stack.workers, max_vcpu=(count + 1) * stack.workers.vcpu),
+        options=job_options(settings),
+        client_token=wish.client_token,
+    )
+
+
+def job_options(settings: Settings) -> tuple[str, ...]:
+    """Return the words for `python -m job run` that say where settings differ from their defaults."""
+    words: list[str] = []
+    for option in fields(Settings):
+        value, flag = getattr(settings, option.name), option.name.replace("_", "-")
+        if option.name in {*ADDRESSES, *NOT_IN_THE_CLOUD} or value == option.default:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", str(value)]
+    return tuple(words)
+
+
+def _check_below(option: str, address: str, *allowed: str) -> None:
+    """Refuse an address that is neither one of those allowed nor below one."""
+    if not address.startswith("s3://"):
+        raise JobError(f"--{option} {address} is not in the cloud: give an s3:// address")
+    below = any(f"{address.rstrip('/')}/".startswith(f"{one.rstrip('/')}/") for one in allowed)
+    if not below:
+        raise JobError(
+            f"--{option} {address} is neither {' nor '.join(allowed)} nor below: the job's role may not go elsewhere"
+        )
+
+
+class JobOptions(argparse.ArgumentParser):
+    """The options of `python -m job run` that make sense in the cloud: a parent for the submitter's own parser."""
+
+    def __init__(self) -> None:
+        super().__init__(add_help=False)
+        add_options(self, STAGES)
+
+    def add_argument(self, *flags: str, **rules: Any) -> Any:
+        """Add an option of the job; what the stack knows may be left out, what is for a laptop is not there."""
+        name = rules["dest"]
+        if name in NOT_IN_THE_CLOUD:
+            return None
+        if name in ADDRESSES:
+            text = f"s3:// address at or below {ADDRESSES[name]}, which it is by default"
+            rules |= {"required": False, "metavar": "S3", "help": text}
+        return super().add_argument(*flags, **rules)

@@ -1,0 +1,162 @@
+"""What the submitter's tests share: a moto server for CloudFormation and S3, a played EMR Serverless, a stack."""
+
+import gzip
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from botocore.loaders import Loader
+from moto.server import ThreadedMotoServer
+
+from submit import follow, interrupt
+from submit.__main__ import main
+from tests.submit.emr import APPLICATION, Emr, emr_server
+
+REGION = "eu-west-3"
+LOADER = Loader(include_default_search_paths=True)
+
+
+@pytest.fixture(scope="session")
+def moto_endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def make_stack(client: Any, name: str, told: dict[str, str]) -> None:
+    """Have CloudFormation make a stack that says this in its outputs."""
+    template = {
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+        "Outputs": {key: {"Value": value} for key, value in told.items()},
+    }
+    client.create_stack(StackName=name, TemplateBody=json.dumps(template))
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A deployed stack: its name, its service, and the buckets of its results and logs."""
+
+    name: str
+    emr: Emr
+    s3: Any
+    cloudformation: Any
+    bucket: str
+    told: dict[str, str]
+
+    def put(self, key: str, content: bytes) -> None:
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=content)
+
+    def log(self, run_id: str, text: str | bytes, name: str = "SPARK_DRIVER/stderr.gz") -> None:
+        """Put a file of a run's log, as EMR Serverless does."""
+        content = text.encode() if isinstance(text, str) else text
+        self.put(f"emr/applications/{APPLICATION}/jobs/{run_id}/{name}", gzip.compress(content))
+
+
+@pytest.fixture
+def cloud(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """Return a stack of its own, with the AWS libraries pointed to it and away from whatever this machine may know."""
+    variables = {
+        "AWS_ENDPOINT_URL": moto_endpoint,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/nowhere/config",
+        "AWS_SHARED_CREDENTIALS_FILE": "/nowhere/credentials",
+    }
+    for unset in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL_S3", "AWS_MAX_ATTEMPTS"):
+        monkeypatch.delenv(unset, raising=False)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(follow, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(follow, "LATE_SECONDS", 0.3)
+    monkeypatch.setattr(follow, "NEXT_ATTEMPT_SECONDS", 0.3)
+    # The services' models are read once for all tests: only speed.
+    monkeypatch.setattr("botocore.session.create_loader", lambda *_: LOADER)
+    monkeypatch.setattr(interrupt, "STEP_SECONDS", 0.01)
+    name = f"fruits-{uuid.uuid4().hex[:8]}"
+    s3, cloudformation = boto3.client("s3"), boto3.client("cloudformation")
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    # As `cdk deploy` leaves them; all in one bucket, as what tells them apart is what lies before.
+    told = {
+        "Version": "1",
+        "ApplicationId": APPLICATION,
+        "JobRole": "arn:aws:iam::111111111111:role/fruits-job",
+        "EntryPoint": "s3://code/1.py",
+        "JobZip": "s3://code/2.zip",
+        "Dependencies": "s3://code/3.tgz",
+        "Model": "s3://code/4.zip",
+        "Images": f"s3://{name}/pictures",
+        "Results": f"s3://{name}/results",
+        "Region": REGION,
+        "TimeoutMinutes": "720",
+        "Vcpu": "4",
+        "MemoryGb": "8",
+        "DiskGb": "20",
+        "MaxVcpu": "16",
+        "Logs": f"s3://{name}/emr",
+    }
+    make_stack(cloudformation, name, told)
+    with emr_server() as emr:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EMR_SERVERLESS", emr.url)
+        yield Cloud(name, emr, s3, cloudformation, name, told)
+    cloudformation.delete_stack(StackName=name)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended: its exit status, standard output and standard error."""
+
+    status: int
+    out: str
+    err: str
+
+
+Submit = Callable[..., Done]
+
+
+@pytest.fixture
+def submit(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> Submit:
+    """Return a function that runs `python -m submit` with these arguments in this process, on the test's stack."""
+
+    def run(*arguments: str, name: str | None = cloud.name) -> Done:
+        capsys.readouterr()
+        try:
+            status = main([*arguments, *(["--name", name] if name else [])])
+        except SystemExit as exit_:  # argparse
+            status = int(exit_.code or 0)
+        out, err = capsys.readouterr()
+        return Done(status, out, err)
+
+    return run
+
+
+RUN_JSON = {
+    "counts": {"listed": 7, "ok": 6, "rejected": 1, "reused": 2, "new": 5},
+    "components": 3,
+    "explained_variance_ratio": [0.5, 0.25, 0.125],
+    "results": {"pca_model": "pca_model/run=b", "pca_results": "pca_results/run=b"},
+}
+
+
+@pytest.fixture
+def results(cloud: Cloud) -> dict[str, bytes]:
+    """Put what a run leaves into the bucket, and return it by name: two runs' folders, of which one is current."""
+    files = {
+        "run.json": json.dumps(RUN_JSON).encode(),
+        "pca_matrix.csv": b"path;label;pca_1\n",
+        "pca_results/run=a/part-0.parquet": b"old",
+        "pca_results/run=b/part-0.parquet": b"current",
+        "pca_model/run=b/part-0.parquet": b"basis",
+        "features/model=f/wave=1/part-0.parquet": b"many",
+        "work/run=c/listing.parquet": b"under way",
+    }
+    for name, content in files.items():
+        cloud.put(f"results/{name}", content)
+    return files
