@@ -80,11 +80,10 @@ def follow_runs(application_arn: str, stack_arn: str) -> list[Grant]:
     """Return leave for what `python -m submit` does beside starting: find the stack, follow, list and cancel runs."""
     return [
         _allow(["cloudformation:DescribeStacks"], [stack_arn], "the end of a stack's ARN is new each time it is made"),
-        _allow(["emr-serverless:GetApplication", "emr-serverless:ListJobRuns"], [application_arn]),
+        _allow(["emr-serverless:ListJobRuns"], [application_arn]),
         _allow(
             [
                 "emr-serverless:GetJobRun",
-                "emr-serverless:ListJobRunAttempts",
                 "emr-serverless:CancelJobRun",
                 "emr-serverless:GetDashboardForJobRun",
             ],
