@@ -99,7 +99,9 @@ def _log(settings: Settings) -> Log:
 def _with_session(settings: Settings, log: Log, progress: Progress, stages: "Callable[[SparkSession], Any]") -> Any:
     # The lock first: a second run stops before it has started anything.
     with locked(settings.output, progress), local_session(settings, log) as spark:
-        progress.say(f"Spark {spark.version} on {spark.sparkContext.master}; its log: {log.path}")
+        # Under spark-submit what Spark says goes where that says.
+        where = f"; its log: {log.path}" if log.path.exists() else ""
+        progress.say(f"Spark {spark.version} on {spark.sparkContext.master}{where}")
         return stages(spark)
 
 
@@ -195,7 +197,10 @@ def _say_results(settings: Settings, result: dict[str, Any], log: Log, started: 
     )
     names = ["pca_results/", *(["pca_matrix.csv"] if settings.csv else []), "rejected.csv", "features/", "run.json"]
     print(f"results in {output}: {', '.join(names)}")
-    print(f"log        {log.path}")
+    if log.path.exists():
+        print(f"log        {log.path}")
+    if storage.is_s3(output):
+        return
     python = min(sys.executable, os.path.relpath(sys.executable), key=len)
     print(f"""open       {python} -c "import pandas; print(pandas.read_parquet('{output}/pca_results'))\"""")
 

@@ -93,13 +93,16 @@ class DriverLog:
         return found >= (attempt if state == "FAILED" else 1)  # each attempt that failed has said why
 
     def why(self) -> list[str]:
-        """Return the job's own last lines on why it failed: its error, else the end of what it wrote to stderr."""
-        errors = [stream.shown for (_, name), stream in self._streams.items() if name == "stderr" and stream.shown]
-        if not errors:
-            return []
-        latest = errors[-1]
-        last = max((number for number, line in enumerate(latest) if line.startswith("error: ")), default=None)
-        return latest[-TAIL_LINES:] if last is None else latest[last : last + TAIL_LINES]
+        """Return the job's own last lines on why it failed: its latest error, else the end of what it wrote.
+
+        On either stream: spark-submit hands on all that Python writes to its standard output.
+        """
+        latest_first = [stream.shown for stream in reversed(self._streams.values()) if stream.shown]
+        for lines in latest_first:
+            errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+            if errors:
+                return lines[errors[-1] :][:TAIL_LINES]
+        return latest_first[0][-TAIL_LINES:] if latest_first else []
 
     def _look_into(self, folder: str, *, ended: bool) -> list[str]:
         bucket, _, prefix = f"{self.address}{folder}".removeprefix("s3://").partition("/")

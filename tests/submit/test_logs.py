@@ -138,6 +138,11 @@ def test_why_it_failed_is_the_latest_error_of_the_job(cloud: Cloud) -> None:
     cloud.log("00run", "images x\nerror: no pictures\n" + CHATTER, "attempts/2/SPARK_DRIVER/stderr.gz")
     log.look(2)
     assert log.why() == ["error: no pictures"]
+    # spark-submit hands on what Python writes to either stream as standard output.
+    cloud.log("00run", "images x\nerror: --limit 0 is out of range\n", "attempts/3/SPARK_DRIVER/stdout.gz")
+    cloud.log("00run", CHATTER + "Job failed\n", "attempts/3/SPARK_DRIVER/stderr.gz")
+    log.look(3)
+    assert log.why() == ["error: --limit 0 is out of range"]
 
 
 def test_the_jobs_last_words_are_those_that_are_waited_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,135 @@
+"""The stage of the rehearsal: a checkout in, a server with the deployed stack and an executor beside it out."""
+
+import contextlib
+import gzip
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from submit.request import VERSION, read_outputs, start_job_run
+from tests.aws.cdk import run_cdk
+from tests.aws.server import Server, play
+from tests.rehearsal.executor import Executor, executed
+
+STACK = "fruits"
+# Executors of one core, at most two, as this machine may have no more: the smallest workers that EMR Serverless has.
+SETTINGS = {"worker_vcpu": "1", "worker_memory_gb": "2", "max_vcpu": "3"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A deployed stack, and what plays with it."""
+
+    aws: Server
+    executor: Executor
+    project: Path
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Return what the stack tells."""
+        [stack] = self.aws.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+        return {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+
+    @property
+    def s3(self) -> Any:
+        """Return a client of S3 with all rights."""
+        return self.aws.client("s3")
+
+    def place(self, output: str, *below: str) -> tuple[str, str]:
+        """Return bucket and key of an address that the stack tells, or of what lies below it."""
+        bucket, _, key = self.outputs[output].removeprefix("s3://").partition("/")
+        return bucket, "/".join([part for part in (key.rstrip("/"), *below) if part])
+
+    def start(self, *options: str, attempts: int | None = None) -> str:
+        """Start a run as the submitter does with `--max-executors 1`, without its checks; return the id.
+
+        Parameters
+        ----------
+        *options : str
+            Of the job.
+        attempts : int or None
+            Instead of as many as the submitter asks for.
+        """
+        outputs = self.outputs
+        assert outputs["Version"] == VERSION
+        target, workers = read_outputs(outputs)
+        one = replace(workers, max_vcpu=2 * workers.vcpu)
+        request = start_job_run(target, one, uuid.uuid4().hex, options, name="rehearsal")
+        if attempts is not None:
+            request["retryPolicy"]["maxAttempts"] = attempts
+        return str(self.aws.client("emr-serverless").start_job_run(**request)["jobRunId"])
+
+    def run(self, *options: str, attempts: int | None = None) -> dict[str, Any]:
+        """Run the job to its end; return what the service tells of it."""
+        return self.executor.wait(self.start(*options, attempts=attempts))
+
+    def log(self, run_id: str, stream: str = "stdout", attempt: int = 1) -> str:
+        """Return what a run's driver said, as it lies in the bucket of logs; empty where nothing does.
+
+        All that Python says, on either stream, is in `stdout`: spark-submit starts it with both of them in one pipe,
+        which it copies to its own standard output.
+        """
+        folders = ("attempts", str(attempt)) if attempt > 1 else ()
+        below = ("applications", self.outputs["ApplicationId"], "jobs", run_id, *folders, "SPARK_DRIVER")
+        bucket, key = self.place("Logs", *below, f"{stream}.gz")
+        try:
+            return gzip.decompress(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()).decode()
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchKey":
+                raise
+            return ""
+
+    def last_error(self, run_id: str, attempt: int = 1) -> str:
+        """Return the job's own last word on why it failed, empty where it said none."""
+        said = [line for line in self.log(run_id, attempt=attempt).splitlines() if line.startswith("error: ")]
+        return said[-1] if said else ""
+
+    def upload(self, folder: Path, names: Sequence[str], *below: str) -> None:
+        """Put files of a folder into the bucket of pictures."""
+        for name in names:
+            bucket, key = self.place("Images", *below, name)
+            self.s3.put_object(Bucket=bucket, Key=key, Body=(folder / name).read_bytes())
+
+    def download(self, folder: Path) -> Path:
+        """Copy the results to a new folder."""
+        bucket, prefix = self.place("Results")
+        for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/"):
+            for one in page.get("Contents", []):
+                path = folder / one["Key"].removeprefix(f"{prefix}/")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(self.s3.get_object(Bucket=bucket, Key=one["Key"])["Body"].read())
+        return folder
+
+    def free(self) -> None:
+        """Take away the lease of a run that could not do so itself, so that the next one need not watch it."""
+        bucket, key = self.place("Results", ".lock")
+        self.s3.delete_object(Bucket=bucket, Key=key)
+
+
+@contextlib.contextmanager
+def staged(project: Path, folder: Path, environment: Mapping[str, str]) -> Iterator[Stage]:
+    """Deploy the project's stack, as a user does, and take its runs.
+
+    Parameters
+    ----------
+    project : Path
+        A checkout.
+    folder : Path
+        An empty folder for what runs need.
+    environment : mapping
+        Which model: WEIGHTS and the like.
+    """
+    with play() as aws, executed(aws, folder) as executor:
+        context = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        for command in ("bootstrap", "deploy"):
+            # The model and the archive may have to be built first.
+            done = run_cdk(command, *context, cwd=project, endpoint=aws.endpoint, env=environment, timeout=600)
+            if done.returncode != 0:
+                raise RuntimeError(f"cdk {command} failed:\n{done.stdout}")
+        if aws.skipped:
+            raise RuntimeError(f"not deployed: {', '.join(aws.skipped)}")
+        yield Stage(aws, executor, project)
