@@ -15,6 +15,7 @@ from submit.request import Workers
 
 # A run waits for so long for the one before it to end.
 QUEUE_MINUTES = 360
+ARCHITECTURES = {"x86_64": "X86_64", "arm64": "ARM64"}
 
 
 class Compute(Protocol):
@@ -73,7 +74,7 @@ class ServerlessCompute(Construct):
             "Application",
             type="SPARK",
             release_label=release,
-            architecture=architecture.upper(),
+            architecture=ARCHITECTURES[architecture],
             # No identifier: several applications may have the same name, which metrics and the console show.
             name=stack.stack_name,
             auto_start_configuration=emrserverless.CfnApplication.AutoStartConfigurationProperty(enabled=True),
