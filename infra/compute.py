@@ -15,7 +15,6 @@ from submit.request import Workers
 
 # A run waits for so long for the one before it to end.
 QUEUE_MINUTES = 360
-ARCHITECTURES = {"x86_64": "X86_64", "arm64": "ARM64"}
 
 
 class Compute(Protocol):
@@ -74,7 +73,7 @@ class ServerlessCompute(Construct):
             "Application",
             type="SPARK",
             release_label=release,
-            architecture=ARCHITECTURES[architecture],
+            architecture=architecture.upper(),
             # No identifier: several applications may have the same name, which metrics and the console show.
             name=stack.stack_name,
             auto_start_configuration=emrserverless.CfnApplication.AutoStartConfigurationProperty(enabled=True),

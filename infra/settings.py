@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from zoneinfo import available_timezones
 
-from submit.request import WORKER_MEMORY_GB, Workers
+from submit.request import DEFAULT_NAME, DEFAULT_REGION, TIMEOUT_MINUTES, WORKER_MEMORY_GB, Workers
 
 ARCHITECTURES = ("x86_64", "arm64")
 # What CloudWatch Logs can keep logs for, in days.
@@ -32,12 +32,12 @@ class Settings:
     """The settings of the stack, each given as `-c name=value` or in the `context` of cdk.json."""
 
     name: str = _setting(
-        "fruits",
+        DEFAULT_NAME,
         "name of the stack; stacks of other names live beside it",
         r"[A-Za-z][A-Za-z0-9-]{0,62}",
         allowed="letters, digits and hyphens, beginning with a letter, at most 63",
     )
-    region: str = _setting("eu-west-3", "AWS region; the data stay there", allowed="a region with EMR Serverless")
+    region: str = _setting(DEFAULT_REGION, "AWS region; the data stay there", allowed="a region with EMR Serverless")
     release: str = _setting(
         "emr-spark-8.1.0",
         "EMR release; the job needs Spark 4",
@@ -55,7 +55,9 @@ class Settings:
     worker_memory_gb: int = _setting(8, "memory of each worker in GB", low=2, high=120)
     worker_disk_gb: int = _setting(20, "disk of each worker in GB; 20 are free", low=20, high=200)
     idle_minutes: int = _setting(5, "minutes without a run after which the application stops", low=1, high=10080)
-    timeout_minutes: int = _setting(720, "minutes after which the service ends a run", low=5, high=1_000_000)
+    timeout_minutes: int = _setting(
+        720, "minutes after which the service ends a run", low=TIMEOUT_MINUTES[0], high=TIMEOUT_MINUTES[1]
+    )
     alarm_minutes: int = _setting(
         180, "minutes of running without a pause that raise the alarm", low=ALARM_STEP_MINUTES, high=ALARM_MINUTES_MOST
     )
@@ -143,6 +145,11 @@ class Settings:
     def workers(self) -> Workers:
         """Return the size of the workers, and how much they may be together."""
         return Workers(self.worker_vcpu, self.worker_memory_gb, self.worker_disk_gb, self.max_vcpu)
+
+    @property
+    def images_folder(self) -> str:
+        """Return the prefix of the pictures without a slash at its end, empty for the whole bucket."""
+        return self.images_prefix.rstrip("/")
 
     @property
     def subnet_ids(self) -> list[str]:

@@ -77,7 +77,7 @@ class FruitsStack(cdk.Stack):
             "Storage",
             images_bucket=settings.images_bucket,
             key=key,
-            keep=settings.keep_data,
+            removal=removal,
             log_days=settings.log_days,
             version_days=settings.version_days,
         )
@@ -100,7 +100,7 @@ class FruitsStack(cdk.Stack):
             job_zip=code.job_zip,
             dependencies=code.dependencies,
             model=code.model,
-            images=storage.images.s3_url_for_object(settings.images_prefix.rstrip("/") or None),
+            images=storage.images.s3_url_for_object(settings.images_folder or None),
             results=storage.results.s3_url_for_object(RESULTS),
             region=self.region,
             timeout_minutes=settings.timeout_minutes,
@@ -164,7 +164,7 @@ class FruitsStack(cdk.Stack):
     ) -> None:
         grants = [
             *permissions.read_objects(
-                storage.images.bucket_arn, settings.images_prefix.rstrip("/"), "the job reads every picture there is"
+                storage.images.bucket_arn, settings.images_folder, "the job reads every picture there is"
             ),
             *permissions.write_objects(
                 storage.results.bucket_arn, RESULTS, "the job names its results by model, wave and run"

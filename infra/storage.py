@@ -27,7 +27,7 @@ class Storage(Construct):
         *,
         images_bucket: str,
         key: kms.IKey | None,
-        keep: bool,
+        removal: cdk.RemovalPolicy,
         log_days: int,
         version_days: int,
     ) -> None:
@@ -41,14 +41,14 @@ class Storage(Construct):
             Name of an existing bucket of pictures; empty to make one.
         key : IKey or None
             What encrypts pictures and results; None for keys that S3 manages.
-        keep : bool
-            Whether the buckets stay when the stack goes. If not, CloudFormation deletes those that are empty.
+        removal : RemovalPolicy
+            What becomes of the buckets when the stack goes. CloudFormation deletes none that is not empty.
         log_days, version_days : int
             Days after which logs, and versions that are no longer current, are deleted.
         """
         super().__init__(scope, construct_id)
         self._key = key
-        self._removal = cdk.RemovalPolicy.RETAIN if keep else cdk.RemovalPolicy.DESTROY
+        self._removal = removal
         self._version_days = version_days
         # S3 writes access logs only to buckets that S3's own keys encrypt; the job's logs name their key themselves.
         self.logs = self._bucket("Logs", None, s3.LifecycleRule(expiration=cdk.Duration.days(log_days)))

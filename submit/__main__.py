@@ -8,10 +8,9 @@ from pathlib import Path
 
 from job.errors import JobError
 from submit import commands
-from submit.aws import DEFAULT_REGION
 from submit.commands import Desk
 from submit.plan import JobOptions, Wish
-from submit.stack import DEFAULT_NAME
+from submit.request import DEFAULT_NAME, DEFAULT_REGION
 
 _EPILOG = """exit status: 0 done; 1 the run failed; 2 something given cannot be used, and nothing was started; 3 the run
 was cancelled; 4 it was ended by its time-out; 5 AWS could not be asked any longer, the run goes on; 130 left by Ctrl-C

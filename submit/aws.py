@@ -13,9 +13,8 @@ from botocore.parsers import ResponseParserError
 
 from job.errors import JobError
 from submit.errors import DeniedError, ExpiredError, UnavailableError
+from submit.request import DEFAULT_REGION
 
-# The region of a stack that was told none: `infra/settings.py`.
-DEFAULT_REGION = "eu-west-3"
 # Of one call, with pauses that grow to 20 seconds; whoever follows a run goes on after that.
 ATTEMPTS_A_CALL = 6
 CONNECT_SECONDS = 10

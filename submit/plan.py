@@ -11,7 +11,7 @@ from typing import Any
 from job.errors import JobError
 from job.settings import FEATURIZE, REDUCE, Settings, add_options
 from submit import cost
-from submit.request import MAX_ATTEMPTS, Target, Workers, start_job_run
+from submit.request import MAX_ATTEMPTS, TIMEOUT_MINUTES, Target, Workers, start_job_run
 from submit.stack import Stack
 
 # What a run in the cloud does.
@@ -20,8 +20,6 @@ STAGES = (FEATURIZE, REDUCE)
 NOT_IN_THE_CLOUD = {"model", "master", "ui", "verbose"}
 # What the stack knows itself, so that it need not be given.
 ADDRESSES = {"images": "the stack's pictures", "output": "the stack's results"}
-# What the service allows.
-TIMEOUT_MINUTES = (5, 1_000_000)
 TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 

@@ -7,6 +7,12 @@ from typing import Any
 # Of what the stack tells the submitter in its outputs: another number is another contract.
 VERSION = "1"
 
+# Of a stack that is told neither; where submit looks that is told neither.
+DEFAULT_NAME = "fruits"
+DEFAULT_REGION = "eu-west-3"
+# What the service allows, from and to.
+TIMEOUT_MINUTES = (5, 1_000_000)
+
 # What EMR Serverless has: vCPUs of a worker -> its memory in GB from, to, in steps of.
 # https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/app-behavior.html#worker-configs
 WORKER_MEMORY_GB = {1: (2, 8, 1), 2: (4, 16, 1), 4: (8, 30, 1), 8: (16, 60, 4), 16: (32, 120, 8)}

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from job.errors import JobError
-from submit.aws import DEFAULT_REGION, Clients, code_of, explained
-from submit.request import VERSION, Target, Workers, read_outputs
-
-DEFAULT_NAME = "fruits"
+from submit.aws import Clients, code_of, explained
+from submit.request import DEFAULT_REGION, VERSION, Target, Workers, read_outputs
 
 
 @dataclass(frozen=True)

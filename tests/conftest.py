@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from moto.server import ThreadedMotoServer
 from PIL import Image
 from pyspark.sql import SparkSession
 
@@ -112,3 +113,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pytest.skip(f"SKIPPED, NOT PROVEN: {error}")
         raise
     return output
+
+
+@pytest.fixture(scope="session")
+def moto_endpoint() -> Iterator[str]:
+    """Return the address of a moto server of this process."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()

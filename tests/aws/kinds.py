@@ -3,6 +3,7 @@
 import contextlib
 from typing import Any
 
+from moto.cloudformation.exceptions import ValidationError
 from moto.emrserverless.models import emrserverless_backends
 
 from tests.aws import ACCOUNT
@@ -320,7 +321,7 @@ class Role(Improved):
     def update_from_cloudformation_json(self, original_resource: Any, cloudformation_json: Properties, **_: Any) -> Any:
         given, name = cloudformation_json["Properties"], original_resource.name
         if given.get("RoleName", name) != name:
-            raise NotImplementedError(f"{self.type}: this server cannot rename a role ({name})")
+            raise ValidationError(message=f"{self.type}: this server cannot rename a role ({name})")
         api = self.clients("iam", "us-east-1")
         trust = {"RoleName": name, "PolicyDocument": given["AssumeRolePolicyDocument"]}
         call(api, "update_assume_role_policy", trust)

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,6 @@ EVERYTHING: dict[str, Any] = {
     "images_bucket": "old-pictures",
     "images_prefix": "archive",
 }
-
-
-def values(value: object) -> Iterator[tuple[str, object]]:
-    """Yield each name and value in a template, however deep."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield name, inner
-            yield from values(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from values(inner)
 
 
 def logical_id(template: dict[str, Any], properties: dict[str, Any]) -> str:

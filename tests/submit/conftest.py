@@ -10,7 +10,6 @@ from typing import Any
 import boto3
 import pytest
 from botocore.loaders import Loader
-from moto.server import ThreadedMotoServer
 
 from submit import follow, interrupt
 from submit.__main__ import main
@@ -18,15 +17,6 @@ from tests.submit.emr import APPLICATION, Emr, emr_server
 
 REGION = "eu-west-3"
 LOADER = Loader(include_default_search_paths=True)
-
-
-@pytest.fixture(scope="session")
-def moto_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 def make_stack(client: Any, name: str, told: dict[str, str]) -> None:

@@ -1,5 +1,6 @@
 """Plans: options as the job's own parser reads them, addresses, executors, bounds worked out by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,22 +10,12 @@ from job.errors import JobError
 from job.settings import Settings
 from submit.__main__ import _parse
 from submit.plan import Plan, Wish, job_options, plan
-from submit.request import Target, Workers
+from submit.request import Workers
 from submit.stack import Stack
+from tests.submit.test_request import TARGET as A_TARGET
 from tests.submit.test_request import conf
 
-TARGET = Target(
-    application_id="00abc",
-    job_role="arn:aws:iam::111111111111:role/job",
-    entry_point="s3://code/entry.py",
-    job_zip="s3://code/job.zip",
-    dependencies="s3://code/deps.tgz",
-    model="s3://code/model.zip",
-    images="s3://pictures/archive",
-    results="s3://results/results",
-    region="eu-west-3",
-    timeout_minutes=90,
-)
+TARGET = replace(A_TARGET, images="s3://pictures/archive", timeout_minutes=90)
 STACK = Stack("fruits", TARGET, Workers(vcpu=4, memory_gb=8, disk_gb=20, max_vcpu=16), "s3://logs/emr")
 
 
@@ -99,7 +90,7 @@ def test_addresses_below_the_stacks_own_take_their_place() -> None:
 
 
 def test_a_bucket_as_a_whole_holds_what_is_in_it_alone() -> None:
-    whole = Stack("f", Target(**{**vars(TARGET), "images": "s3://pictures"}), STACK.workers, "s3://logs/emr")
+    whole = Stack("f", replace(TARGET, images="s3://pictures"), STACK.workers, "s3://logs/emr")
     assert plan(whole, Wish(Settings(images="s3://pictures/a"))).target.images == "s3://pictures/a"
     with pytest.raises(JobError, match="elsewhere"):
         plan(whole, Wish(Settings(images="s3://pictures-of-others")))
