@@ -1,10 +1,8 @@
 """`python -m submit` as a user has it before them: in a terminal, with a Ctrl-C to give."""
 
 import os
-import pty
 import select
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,13 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.aws.cdk import ROOT, cdk_environment
-
-CTRL_C = b"\x03"
-# The first process of a session that opens a terminal has it as its own: without that Ctrl-C is but a letter.
-OWNING = (
-    "import os, sys; os.close(os.open(os.ttyname(0), os.O_RDWR));"
-    " os.execv(sys.executable, [sys.executable, '-m', 'submit', *sys.argv[1:]])"
-)
+from tests.terminal import CTRL_C, start
 
 
 @dataclass
@@ -48,18 +40,8 @@ def submit(
     cwd : Path
         Where it runs.
     """
-    ours, its = pty.openpty()
     environment = cdk_environment(endpoint) | {"TERM": "dumb", "COLUMNS": "200"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", OWNING, *arguments],
-        cwd=cwd,
-        env=environment,
-        stdin=its,
-        stdout=its,
-        stderr=its,
-        start_new_session=True,
-    )
-    os.close(its)
+    process, ours = start("-m", "submit", *arguments, cwd=cwd, env=environment)
     said, pressed, deadline = b"", False, time.monotonic() + seconds
     try:
         while time.monotonic() < deadline:

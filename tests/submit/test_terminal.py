@@ -1,7 +1,6 @@
 """Ctrl-C in a terminal, as a person presses it: a real process in a pseudo-terminal, on a service that runs on."""
 
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -15,17 +14,11 @@ import pytest
 
 from tests.submit.conftest import REGION, Cloud
 from tests.submit.emr import Answer
+from tests.terminal import CTRL_C, start
 
 ROOT = Path(__file__).resolve().parents[2]
-CTRL_C = b"\x03"
 # The same program, asking the service more often than is good for it.
 FAST = "import sys, submit.follow as f; f.POLL_SECONDS = 0.1; from submit.__main__ import main; sys.exit(main())"
-
-# The first terminal that a new session opens is its own: from then on Ctrl-C is a signal.
-IN_A_TERMINAL = (
-    "import os, sys; os.close(os.open(os.ttyname(0), os.O_RDWR));"
-    " os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-)
 
 
 class Terminal:
@@ -58,16 +51,7 @@ class Terminal:
 
 @contextmanager
 def terminal(*words: str) -> Iterator[Terminal]:
-    keys, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", IN_A_TERMINAL, *words],
-        cwd=ROOT,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
+    process, keys = start(*words, cwd=ROOT)
     watchdog = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("nothing more was shown"))
     signal.alarm(60)
     try:
