@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,18 @@ def test_a_wrong_setting_ends_the_command_before_anything_is_asked_of_aws(projec
     assert done.returncode == 1
     assert "error: region=eu-west-9 is unknown" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_make_says_where_node_is_to_be_had(tmp_path: Path) -> None:
+    for name in ("make", "sh"):
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+    done = subprocess.run(
+        [tmp_path / "make", "deploy"],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Node.js was not found: cdk needs it (Node 22 or 24; 20 works): https://nodejs.org" in done.stderr

@@ -25,6 +25,7 @@ class Deployment:
 
     aws: Server
     project: Path
+    unready: CompletedProcess[str]  # before the bootstrap
     said: list[CompletedProcess[str]]
 
     @property
@@ -39,6 +40,7 @@ class Deployment:
 @pytest.fixture(scope="module")
 def deployment(project: Path) -> Iterator[Deployment]:
     with play() as aws:
+        unready = cdk("deploy", project, aws.endpoint, **SETTINGS)
         said = [
             cdk("bootstrap", project, aws.endpoint),
             cdk("deploy", project, aws.endpoint, **SETTINGS),
@@ -47,7 +49,12 @@ def deployment(project: Path) -> Iterator[Deployment]:
         for command in said:
             assert command.returncode == 0, command.stdout
         assert not aws.skipped
-        yield Deployment(aws, project, said)
+        yield Deployment(aws, project, unready, said)
+
+
+def test_before_the_bootstrap_cdk_says_what_to_do(deployment: Deployment) -> None:
+    assert deployment.unready.returncode == 1
+    assert "Please run 'cdk bootstrap'" in deployment.unready.stdout
 
 
 def test_a_second_deployment_changes_nothing_and_builds_nothing(deployment: Deployment) -> None:
@@ -182,9 +189,22 @@ def test_stacks_of_other_names_live_side_by_side_and_go_alone(deployment: Deploy
     assert applications(aws) == ["fruits"]
     assert deployment.outputs == mine
 
+    # Another name for the first one: the new stack takes over the pictures, then the old one goes.
+    pictures = {"images_bucket": deployment.bucket("Images")}
+    renamed = cdk("deploy", project, aws.endpoint, **SETTINGS, name="renamed", **pictures)
+    assert renamed.returncode == 0, renamed.stdout
+    assert f"renamed.Images = {mine['Images']}\n" in renamed.stdout
+    more = buckets(aws)
+    assert len(more - before) == 2  # results and logs of its own
+
     gone = cdk("destroy", project, aws.endpoint, **SETTINGS)
+    assert gone.returncode == 0, gone.stdout
+    assert applications(aws) == ["renamed"]
+
+    gone = cdk("destroy", project, aws.endpoint, **SETTINGS, name="renamed", **pictures)
     assert gone.returncode == 0, gone.stdout
     assert applications(aws) == []
     assert not aws.client("events").list_rules()["Rules"]
     # The data stay.
-    assert buckets(aws) == before
+    assert buckets(aws) == more
+    assert more >= before

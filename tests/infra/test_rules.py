@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +34,39 @@ def describe(settings: dict[str, Any]) -> str:
     return ",".join(settings) or "plain"
 
 
-@pytest.mark.usefixtures("synthesize")
-@pytest.mark.parametrize("settings", [*COMBINATIONS, *OTHERS], ids=describe)
-def test_cdk_nag_finds_nothing_without_a_reason(settings: dict[str, Any], dist: Path, tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Judged:
+    """What the CDK made of settings and cdk-nag let pass."""
+
+    settings: dict[str, Any]
+    folder: Path
+
+    def read(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / name).read_text())
+        return found
+
+
+@pytest.fixture(scope="module", params=[*COMBINATIONS, *OTHERS], ids=describe)
+def judged(
+    request: pytest.FixtureRequest, dist: Path, synthesize: Synthesize, tmp_path_factory: pytest.TempPathFactory
+) -> Judged:
+    """Return a synthesis that cdk-nag was asked about; what it finds without a reason is an error here."""
     import aws_cdk as cdk  # noqa: PLC0415 - starts Node
     from cdk_nag import AwsSolutionsChecks  # noqa: PLC0415
 
     from infra.settings import Settings  # noqa: PLC0415
     from infra.stack import FruitsStack  # noqa: PLC0415
 
-    app = cdk.App(context=CONTEXT, outdir=str(tmp_path))
-    FruitsStack(app, Settings(**settings), dist, ACCOUNT)
+    folder = tmp_path_factory.mktemp("judged")
+    app = cdk.App(context=CONTEXT, outdir=str(folder))
+    FruitsStack(app, Settings(**request.param), dist, ACCOUNT)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     app.synth()
-    metadata = json.loads((tmp_path / "fruits.metadata.json").read_text())
+    return Judged(request.param, folder)
+
+
+def test_cdk_nag_finds_nothing_without_a_reason(judged: Judged) -> None:
+    metadata = judged.read("fruits.metadata.json")
     accepted = [
         (finding, reason)
         for entries in metadata.values()
@@ -82,9 +102,8 @@ def lint(template: dict[str, Any], region: str = "eu-west-3") -> list[str]:
     return [f"{match.rule.id} {match.message} {list(match.path)}" for match in matches]
 
 
-@pytest.mark.parametrize("settings", [*COMBINATIONS, *OTHERS], ids=describe)
-def test_cfn_lint_says_nothing(settings: dict[str, Any], synthesize: Synthesize) -> None:
-    assert lint(synthesize(**settings), settings.get("region", "eu-west-3")) == []
+def test_cfn_lint_says_nothing(judged: Judged) -> None:
+    assert lint(judged.read("fruits.template.json"), judged.settings.get("region", "eu-west-3")) == []
 
 
 def test_cfn_lint_would_say_something(synthesize: Synthesize) -> None:
