@@ -4,7 +4,7 @@
         aws.client("emr-serverless").start_job_run(...)
 
 moto keeps applications and answers; what it does not have is put in here: runs that run, tokens that are known, the
-list of attempts, the address of Spark's page. A run's own time goes by in `run`, its processes live in `container`.
+address of Spark's page. A run's own time goes by in `run`, its processes live in `container`.
 """
 
 import contextlib
@@ -117,25 +117,19 @@ def executed(aws: Server, folder: Path) -> Iterator[Executor]:
             self.job_runs.setdefault(self.get_application(application_id).id, [])
             return get(self, application_id, job_run_id)
 
-        def list_job_run_attempts(self: EMRServerlessResponse) -> ActionResult:
-            run = _run(executor, self.emrserverless_backend, *_asked(self))
-            return ActionResult({"jobRunAttempts": [_attempt(run, one) for one in run.attempts]})
-
         def get_dashboard_for_job_run(self: EMRServerlessResponse) -> ActionResult:
             application_id, run_id = _asked(self)
             _run(executor, self.emrserverless_backend, application_id, run_id)
             return ActionResult({"url": f"https://p-{run_id}-{application_id}.example.com/shs/history/{run_id}"})
 
-        below = "{0}/applications/(?P<applicationId>[^/]+)/jobruns/(?P<jobRunId>[^/]+)"
-        more = {f"{below}/{name}$": EMRServerlessResponse.dispatch for name in ("attempts", "dashboard")}
+        dashboard = "{0}/applications/(?P<applicationId>[^/]+)/jobruns/(?P<jobRunId>[^/]+)/dashboard$"
         for target in (
             patch.object(EMRServerlessResponse, "start_job_run", start_job_run),
             patch.object(EMRServerlessBackend, "cancel_job_run", cancel_job_run),
             patch.object(EMRServerlessBackend, "list_job_runs", list_job_runs),
             patch.object(EMRServerlessBackend, "get_job_run", get_job_run),
-            patch.object(EMRServerlessResponse, "list_job_run_attempts", list_job_run_attempts, create=True),
             patch.object(EMRServerlessResponse, "get_dashboard_for_job_run", get_dashboard_for_job_run, create=True),
-            patch.dict(urls.url_paths, more),
+            patch.dict(urls.url_paths, {dashboard: EMRServerlessResponse.dispatch}),
         ):
             stack.enter_context(target)
         try:
@@ -167,13 +161,6 @@ def _run(executor: Executor, backend: Any, application_id: str, run_id: str) -> 
 
 def _ids(told: Any) -> ActionResult:
     return ActionResult({"applicationId": told.application_id, "jobRunId": told.id, "arn": told.arn})
-
-
-def _attempt(run: Run, attempt: dict[str, Any]) -> dict[str, Any]:
-    told = run.told
-    known = {"applicationId": told.application_id, "id": told.id, "arn": told.arn, "createdBy": told.created_by}
-    known |= {"executionRole": told.execution_role_arn, "releaseLabel": told.release_label, "type": "SPARK"}
-    return known | {"jobCreatedAt": told.created_at, "name": told.name} | attempt
 
 
 def _log_uri(request: dict[str, Any], application: Any) -> str:

@@ -57,7 +57,6 @@ class Run:
     # moto's; what is set on it is what GetJobRun tells.
     told: Any
     log_uri: str
-    attempts: list[dict[str, Any]] = field(default_factory=list)
     # What went wrong here and not in the run: a fault of the rehearsal.
     fault: BaseException | None = None
     # Of processes, one an attempt that came so far.
@@ -110,8 +109,6 @@ class Run:
         # A run that is being cancelled changes to nothing but its end.
         if self.told.state != "CANCELLING" or state in TERMINAL:
             self.told.state, self.told.state_details, self.told.updated_at = state, details, utcnow()
-            if self.attempts:
-                self.attempts[-1] |= {"state": state, "stateDetails": details, "updatedAt": self.told.updated_at}
 
     def _guarded(self) -> None:
         try:
@@ -140,7 +137,6 @@ class Run:
         most = self.told.retry_policy["maxAttempts"]
         for attempt in range(1, most + 1):
             self.told.attempt = attempt
-            self.attempts.append({"attempt": attempt, "createdAt": utcnow()})
             try:
                 self._attempt(attempt, deadline)
             except _Stopped as reason:
