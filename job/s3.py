@@ -36,8 +36,9 @@ PATIENCE_SECONDS = 60.0
 LIBRARY_RETRIES = 10
 # obstore draws between the first wait and the last one times this: with 2, waits would hardly grow.
 DRAWN_UP_TO = 4
-# boto3's waits come to 15 to 30 s; it has no bound in time: with silence each time this makes two minutes.
-BOTO_ATTEMPTS = 6
+# boto3's retries: its waits begin at 50 ms (1 s where an answer says SlowDown, which one to HEAD cannot) and double to
+# 20 s. Nine come to 13 s on average (55 s); it has no bound in time: with silence each time this makes 3 1/2 minutes.
+BOTO_RETRIES = 9
 # Of `steadily`, each with all the patience of the library below; none begins after PATIENCE_SECONDS.
 ATTEMPTS = 4
 
@@ -84,7 +85,7 @@ def client() -> Any:
     return session().client(
         "s3",
         config=Config(
-            retries={"mode": "standard", "max_attempts": BOTO_ATTEMPTS},
+            retries={"mode": "standard", "max_attempts": BOTO_RETRIES},
             connect_timeout=CONNECT_SECONDS,
             read_timeout=SILENT_SECONDS,
         ),

@@ -15,7 +15,8 @@ from job.errors import JobError
 from submit.errors import DeniedError, ExpiredError, UnavailableError
 from submit.request import DEFAULT_REGION
 
-# Of one call, with pauses that grow to 20 seconds; whoever follows a run goes on after that.
+# Of one call, with pauses of seconds where AWS asks to slow down, else of a second or so in all; whoever follows a run
+# goes on asking after that.
 ATTEMPTS_A_CALL = 6
 CONNECT_SECONDS = 10
 READ_SECONDS = 30
