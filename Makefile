@@ -72,8 +72,9 @@ run-local: $(if $(filter embedded,$(WEIGHTS)),.venv/run,.venv/all)
 	@$(VENV) -m job run --images "$(IMAGES)" --model "$(MODEL)" --output "$(OUTPUT)" \
 	  $(if $(COMPONENTS),--components $(COMPONENTS)) $(ARGS)
 
+# Two files at a time: most tests wait more than they compute.
 test: setup
-	@$(VENV) -m pytest
+	@$(VENV) -m pytest -n 2 --dist loadfile
 
 # The model is the embedded one, unless the environment or the command line says otherwise.
 rehearse: node | .venv/all node_modules/.ready
