@@ -1,0 +1,75 @@
+"""Features of small pictures, and the whole job, against the bare ceiling: python -m benchmarks.features."""
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import inputs
+from benchmarks.ceiling import ceiling
+from benchmarks.harness import bench, parser, timed
+from job.featurize import featurize
+from job.reduce import reduce
+from job.session import Log, local_session
+from job.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def settings(images: Path, model: Path, output: Path) -> Settings:
+    """Return the job's settings, all else being default."""
+    return Settings(images=str(images), model=str(model), output=str(output))
+
+
+@contextmanager
+def session(folder: Path) -> Iterator["SparkSession"]:
+    """Yield the session that the job makes for this machine, its workers started."""
+    logging.getLogger("py4j").setLevel(logging.ERROR)
+    with local_session(Settings(), Log(folder / "spark.log")) as spark:
+        few, model = inputs.pictures(200), inputs.random_model()
+        featurize(spark, settings(few, model, folder / "warm"))
+        yield spark
+
+
+def features(spark: "SparkSession", images: Path, model: Path) -> None:
+    """Run the features stage from nothing: listing, inference, Parquet, commit."""
+    with tempfile.TemporaryDirectory() as output:
+        featurize(spark, settings(images, model, Path(output)))
+
+
+def whole(spark: "SparkSession", images: Path, model: Path) -> None:
+    """Run the whole job from nothing in a session that is there."""
+    with tempfile.TemporaryDirectory() as output:
+        told = settings(images, model, Path(output))
+        featurize(spark, told)
+        reduce(spark, told)
+
+
+def main() -> None:
+    """Run the command."""
+    told = parser("features", __doc__)
+    told.add_argument("--pictures", type=int, default=10_000, help="(default: %(default)s)")
+    options = told.parse_args()
+    images, model = inputs.pictures(options.pictures), inputs.random_model()
+    inputs.warm(images)
+    with bench("features", options) as found, tempfile.TemporaryDirectory() as folder, session(Path(folder)) as spark:
+        medians = found.compare(
+            f"{options.pictures:,} pictures of 100 x 100, MobileNetV2 1.0 at 224, warm session",
+            {
+                "bare ceiling": lambda: ceiling(images, model),
+                "features": lambda: timed(lambda: features(spark, images, model)),
+                "whole job": lambda: timed(lambda: whole(spark, images, model)),
+            },
+            options.rounds,
+            options.pictures,
+        )
+        bare = medians["bare ceiling"]
+        found.claim("features against the bare ceiling", bare / medians["features"], at_least=0.95)
+        found.claim("the whole job against the bare ceiling", bare / medians["whole job"], at_least=0.88)
+
+
+if __name__ == "__main__":
+    main()
