@@ -1,6 +1,7 @@
 """The Spark session: made for this machine on a laptop, borrowed elsewhere; ships the package, runs tasks."""
 
 import atexit
+import gc
 import hashlib
 import io
 import logging
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from zipimport import zipimporter
 
 from job.errors import JobError, RunError
 from job.settings import Settings
@@ -342,10 +344,30 @@ def run_tasks(
                 result = pickle.dumps(function(items[index]))
                 finished.add(weight(items[index]))
                 yield pa.RecordBatch.from_pydict({"index": [index], "result": [result]})
+        _hasten_next_task()
 
     with _reported(finished, done):
         results = dict(collect(indexed(spark, len(items)).mapInArrow(work, RESULTS)))
     return [results[index] for index in range(len(items))]
+
+
+def _hasten_next_task() -> None:
+    """Spare a worker's next task what Spark does at the start and the end of each: 0.2 s on Python 3.11.
+
+    At the start the list of contents of every zip that modules were looked for in is read anew, in Python; Spark's own
+    zips do not change. At the end garbage is collected among all that was ever imported; what is alive now is left out
+    of that.
+    """
+    for finder in sys.path_importer_cache.values():
+        if isinstance(finder, zipimporter) and finder.archive.endswith(("/pyspark.zip", "-src.zip")):
+            finder.invalidate_caches = _nothing  # type: ignore[method-assign]
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
+
+
+def _nothing() -> None:
+    pass
 
 
 # What a task hands to the driver: its number and a pickled result.
