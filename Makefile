@@ -17,7 +17,7 @@ VENV = .venv/bin/python
 CDK = node_modules/.bin/cdk
 PIP = $(VENV) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: help setup run-local test rehearse lint lock package synth diff bootstrap deploy destroy clean
+.PHONY: help setup run-local test bench rehearse lint lock package synth diff bootstrap deploy destroy clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "                 IMAGES=folder WEIGHTS=imagenet|file.h5 ALPHA=1.0 SIZE=224 COMPONENTS=50 OUTPUT=folder ARGS='--limit 100'"
 	@echo "make setup       everything that development needs, in .venv"
 	@echo "make test        every test that needs no account"
+	@echo "make bench       how fast it is, with machine and bounds, in build/bench; BENCH='features listing' for some of it"
 	@echo "make rehearse    AWS played on this machine, from cdk deploy to results in the bucket; ALL=1: each right in turn"
 	@echo "make lint        ruff and mypy"
 	@echo "make package     what the cloud runs, in dist/; WEIGHTS=imagenet (the default here) or embedded, ALPHA, SIZE"
@@ -75,6 +76,11 @@ run-local: $(if $(filter embedded,$(WEIGHTS)),.venv/run,.venv/all)
 # Two files at a time: most tests wait more than they compute.
 test: setup
 	@$(VENV) -m pytest -n 2 --dist loadfile
+
+# BENCH="features listing": only these.
+bench: .venv/all
+	@$(VENV) -m bootstrap.java
+	@$(VENV) -m benchmarks $(BENCH)
 
 # The model is the embedded one, unless the environment or the command line says otherwise.
 rehearse: node | .venv/all node_modules/.ready

@@ -1,4 +1,4 @@
-"""What every benchmark shares: contenders timed in turn, medians and ratios, a table, and JSON that says where and when.
+"""What every benchmark shares: contenders timed in turn, a table of medians and ratios, JSON that says where and when.
 
 Contenders take turns, each round in the other direction, so that a machine that slows down slows them all.
 """
@@ -122,7 +122,11 @@ class Bench:
     def save(self) -> None:
         """Write the JSON."""
         RESULTS.mkdir(parents=True, exist_ok=True)
-        told = {"bench": self.name, "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "machine": machine()}
+        told: dict[str, Any] = {
+            "bench": self.name,
+            "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "machine": machine(),
+        }
         told |= {"versions": versions(), "options": dict(self.options), "tables": self.tables}
         told |= {"claims": [asdict(claim) | {"holds": claim.holds} for claim in self.claims]}
         path = RESULTS / f"{self.name}.json"

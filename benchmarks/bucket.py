@@ -1,0 +1,58 @@
+"""A bucket in memory: objects by key, and the keys in order, so that a page of a listing is found and never sorted."""
+
+import hashlib
+import time
+from bisect import bisect_left, insort
+from typing import NamedTuple
+
+PAGE = 1000
+
+
+class Object(NamedTuple):
+    """An object; `modified` in seconds since 1970, `tag` with its quotes."""
+
+    body: bytes
+    modified: int
+    tag: str
+
+
+class Bucket:
+    """Objects by key, and the keys in order."""
+
+    def __init__(self, objects: dict[str, Object]) -> None:
+        self.objects, self.keys = objects, sorted(objects)
+
+    def put(self, key: str, body: bytes) -> Object:
+        """Put an object, in the place of the old one if there is one."""
+        if key not in self.objects:
+            insort(self.keys, key)
+        self.objects[key] = new_object(body, time.time())
+        return self.objects[key]
+
+    def delete(self, key: str) -> None:
+        """Delete an object, if it is there."""
+        if self.objects.pop(key, None):
+            del self.keys[bisect_left(self.keys, key)]
+
+    def page(self, prefix: str, delimiter: str, start: str) -> tuple[list[str], list[str], str | None]:
+        """Return the keys and the folders of one page that begins at `start`, and where the next one begins."""
+        keys: list[str] = []
+        folders: list[str] = []
+        at = bisect_left(self.keys, max(prefix, start))
+        while at < len(self.keys) and self.keys[at].startswith(prefix):
+            key = self.keys[at]
+            if len(keys) + len(folders) == PAGE:
+                return keys, folders, key
+            end = key.find(delimiter, len(prefix)) if delimiter else -1
+            if end < 0:
+                keys.append(key)
+                at += 1
+            else:
+                folders.append(key[: end + len(delimiter)])
+                at = bisect_left(self.keys, f"{folders[-1]}\U0010ffff", at)
+        return keys, folders, None
+
+
+def new_object(body: bytes, modified: float) -> Object:
+    """Return an object with the tag that S3 gives one put whole."""
+    return Object(body, int(modified), f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"')

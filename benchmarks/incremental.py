@@ -1,0 +1,160 @@
+"""The job on a store of 200,000 pictures of which 1 % are new: python -m benchmarks.incremental.
+
+The store's vectors are random, its files as many and as large as the job writes them. What counts is the time beyond
+the inference of the new pictures and the PCA: listing, subtracting, results, validation, CSV, and what no stage has.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import inputs
+from benchmarks.features import session, settings
+from benchmarks.harness import bench, die, parser, timed
+from job.featurize import featurize, fingerprint
+from job.model import read_model
+from job.reduce import reduce
+from job.results import read_run
+from job.settings import Settings
+from job.store import OK, SCHEMA, File, commit, wave_name
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# As the job cuts them at 220 pictures a second: tasks of 15 seconds a core, waves of 180.
+FILE_ROWS = 1_650
+WAVE_FILES = 24
+ELSEWHERE = ("featurize", "pca")
+
+
+def store(images: Path, model: Path, count: int) -> Path:
+    """Return an output whose features table has the first `count` of a folder's pictures, made once."""
+    known = fingerprint(read_model(str(model)), Settings())
+    folder = inputs.INPUTS / f"store-{count}-{known}"
+    done = folder / ".done"
+    if done.exists():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    paths = sorted(images.glob("*/*.jpg"), key=lambda path: path.name)[:count]
+    rng = np.random.default_rng(0)
+    for number, start in enumerate(range(0, count, FILE_ROWS * WAVE_FILES)):
+        wave = wave_name(known, "20260101T000000-000000", number)
+        here = paths[start : min(count, start + FILE_ROWS * WAVE_FILES)]
+        files = [
+            _write(folder, f"{wave}/part-{index:05d}.parquet", here[first : first + FILE_ROWS], rng)
+            for index, first in enumerate(range(0, len(here), FILE_ROWS))
+        ]
+        commit(str(folder), wave, files)
+    done.touch()
+    return folder
+
+
+def _write(output: Path, name: str, paths: list[Path], rng: np.random.Generator) -> File:
+    statuses = [path.stat() for path in paths]
+    n, d = len(paths), 1280
+    values = np.maximum(rng.standard_normal(n * d, np.float32), 0)
+    columns: dict[str, Any] = {
+        "path": [str(path) for path in paths],
+        "label": [path.parent.name for path in paths],
+        "length": [status.st_size for status in statuses],
+        "modified": pa.array([status.st_mtime_ns // 1000 for status in statuses], SCHEMA.field("modified").type),
+        "status": [OK] * n,
+        "reason": [None] * n,
+        "error": [None] * n,
+        "width": [100] * n,
+        "height": [100] * n,
+        "features": pa.ListArray.from_arrays(np.arange(n + 1, dtype=np.int32) * d, values),
+        "run": ["20260101T000000-000000"] * n,
+    }
+    path = output / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(
+        pa.table(columns, schema=SCHEMA),
+        path,
+        compression="zstd",
+        row_group_size=1024,
+        write_page_checksum=True,
+        use_dictionary=["label", "status", "reason", "run"],
+    )
+    return File(name, n, path.stat().st_size)
+
+
+def beyond(output: Path, seconds: float, counts: dict[str, int]) -> dict[str, float]:
+    """Return the seconds of each stage of a run that has taken so many, and what no stage has had (`else`).
+
+    A run that has not done what it should ends the benchmark.
+    """
+    told = read_run(str(output)) or {}
+    if told.get("counts") != counts:
+        die(f"the run in {output} counts {told.get('counts')} where there are {counts}")
+    lines = sum(1 for _ in (output / "pca_matrix.csv").open()) - 1
+    if lines != counts["ok"]:
+        die(f"pca_matrix.csv has {lines} rows where there are {counts['ok']} pictures")
+    stages: dict[str, float] = told["seconds"]
+    return stages | {"else": seconds - sum(stages.values())}
+
+
+def in_session(spark: "SparkSession", told: Settings) -> None:
+    """Run the job in a session that is there."""
+    featurize(spark, told)
+    reduce(spark, told)
+
+
+def as_process(told: Settings) -> None:
+    """Run the job as the command that people type."""
+    options = ["--images", str(told.images), "--model", str(told.model), "--output", str(told.output)]
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "job", "run", *options], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        die(done.stderr)
+
+
+def main() -> None:
+    """Run the command."""
+    told = parser("incremental", __doc__)
+    told.add_argument("--known", type=int, default=200_000, help="pictures in the store (default: %(default)s)")
+    told.add_argument("--new", type=int, default=2_000, help="pictures that are new (default: %(default)s)")
+    options = told.parse_args()
+    images = inputs.pictures(options.known + options.new).resolve()
+    model = inputs.random_model()
+    made = store(images, model, options.known)
+    total = options.known + options.new
+    counts = {"listed": total, "reused": options.known, "new": options.new, "ok": total, "rejected": 0}
+    with bench("incremental", options) as found, tempfile.TemporaryDirectory(dir=inputs.INPUTS) as folder:
+        number = 0
+
+        def run(spark: "SparkSession | None") -> float:
+            nonlocal number
+            number += 1
+            output = Path(folder, str(number))
+            shutil.copytree(made, output, copy_function=os.link)  # no file of a store is ever written to
+            job = settings(images, model, output)
+            seconds = timed(lambda: in_session(spark, job) if spark else as_process(job))
+            stages = beyond(output, seconds, counts)
+            shutil.rmtree(output)
+            found.say(f"    {json.dumps({stage: round(value, 2) for stage, value in stages.items()})}")
+            return sum(value for stage, value in stages.items() if stage not in ELSEWHERE)
+
+        with session(Path(folder)) as spark:
+            warm = found.compare(
+                f"{options.new:,} new pictures beside {options.known:,}: beyond their inference and the PCA",
+                {"warm session": lambda: run(spark)},
+                options.rounds,
+            )
+        whole = found.compare("the same, Spark's start included", {"whole process": lambda: run(None)}, 1)
+        found.claim("beyond inference and PCA, warm session", warm["warm session"], "s", at_most=20)
+        found.claim("beyond inference and PCA, whole process", whole["whole process"], "s", at_most=20)
+
+
+if __name__ == "__main__":
+    main()
