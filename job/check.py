@@ -16,7 +16,7 @@ from job.pca import Basis
 from job.progress import Progress
 from job.reduce import BASIS, read_basis
 from job.results import CSV, REJECTED_CSV, RESULTS_SCHEMA, RUN, read_run
-from job.session import indexed, parallelism, run_tasks, ship
+from job.session import parallelism, ship
 from job.settings import Settings
 from job.store import (
     OK,
@@ -31,6 +31,7 @@ from job.store import (
     work_folder,
 )
 from job.summary import summarise
+from job.tasks import indexed, run_tasks
 from job.validation import RIGHT, Part, read_back, validate
 
 if TYPE_CHECKING:

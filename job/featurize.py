@@ -21,7 +21,7 @@ from job.listing import Image, Part, check_images, list_images
 from job.lock import check_held, locked
 from job.model import DESCRIPTION, TFLITE, Engine, Model, read_model
 from job.progress import Progress
-from job.session import first_attempt, parallelism, retries, run_tasks, ship
+from job.session import parallelism, retries, ship
 from job.settings import Settings
 from job.store import (
     BATCH_ROWS,
@@ -42,6 +42,7 @@ from job.store import (
     write_current,
 )
 from job.subtract import subtract
+from job.tasks import first_attempt, run_tasks
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from job import storage
 from job.errors import JobError
 from job.image import GONE, NAME_NOT_UTF8
-from job.session import run_tasks
 from job.settings import Settings
+from job.tasks import run_tasks
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

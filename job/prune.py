@@ -10,7 +10,7 @@ from job import storage
 from job.featurize import new_run
 from job.lock import check_held, locked
 from job.progress import Progress
-from job.session import run_tasks, ship
+from job.session import ship
 from job.settings import Settings
 from job.store import (
     SCHEMA,
@@ -25,6 +25,7 @@ from job.store import (
     wave_name,
     write_current,
 )
+from job.tasks import run_tasks
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -30,7 +30,7 @@ from job.results import (
     write_rejected,
     write_run,
 )
-from job.session import parallelism, run_tasks, ship
+from job.session import parallelism, ship
 from job.settings import DEFAULT_COMPONENTS, Settings
 from job.store import (
     OK,
@@ -45,6 +45,7 @@ from job.store import (
     work_folder,
 )
 from job.summary import summarise
+from job.tasks import run_tasks
 from job.validation import RIGHT, Part, read_back, validate
 
 if TYPE_CHECKING:

@@ -324,7 +324,8 @@ def read_features(output: str, spark: "SparkSession | None" = None) -> "pa.Table
         return pa.Table.from_batches(read_batches(output, current.selections, SCHEMA.names), SCHEMA)
     from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only with Spark
 
-    from job.session import indexed, ship  # noqa: PLC0415
+    from job.session import ship  # noqa: PLC0415
+    from job.tasks import indexed  # noqa: PLC0415
 
     ship(spark)
     selections = current.selections

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from job import storage
 from job.listing import Image, Listing, write_parts
-from job.session import RESULTS, collect, indexed, parallelism
+from job.session import parallelism
 from job.store import REJECTED, File, Selection, read_file
+from job.tasks import RESULTS, collect, indexed
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

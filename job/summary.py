@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from job import storage
 from job.pca import Moments, merge_all
 from job.results import REJECTED_SCHEMA
-from job.session import parallelism, run_tasks
+from job.session import parallelism
 from job.store import OK, Current, Selection, deal, read_batches, vectors
+from job.tasks import run_tasks
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -13,8 +13,9 @@ from pyspark.sql import SparkSession
 
 from job import session
 from job.errors import JobError, RunError
-from job.session import Log, check_session, find_java, java_version, local_session, parallelism, run_tasks, ship
+from job.session import Log, check_session, find_java, java_version, local_session, parallelism, ship
 from job.settings import Settings
+from job.tasks import run_tasks
 
 
 def java(path: Path, words: str, status: int = 0) -> Path:
