@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.harness import RESULTS, Claim
 
-NAMES = ("features", "latency", "listing", "incremental", "tradeoff")
+NAMES = ("features", "latency", "listing", "incremental")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from job.errors import JobError
-from submit import commands
+from submit import commands, cost
 from submit.commands import Desk
 from submit.plan import JobOptions, Wish
 from submit.request import DEFAULT_NAME, DEFAULT_REGION
@@ -24,6 +24,7 @@ examples:
   python -m submit --dry-run                the request as JSON, for aws emr-serverless start-job-run --cli-input-json
   ID=$(python -m submit --detach)           start it and go home
   python -m submit logs $ID                 follow it, or read what it said
+  python -m submit cost --pictures 1000000  an estimate; needs neither stack nor account
   python -m submit results --download DIR   the results, without the features
 """
 _VERBS = {
@@ -31,7 +32,7 @@ _VERBS = {
     "logs": "the job's own lines of a run, to its end, with its exit status; Ctrl-C leaves the run as it is",
     "cancel": "ask the service to end a run",
     "list": "the newest runs",
-    "cost": "what a run was billed, and its price",
+    "cost": "what a run was billed, and its price; --pictures N: what so many would cost",
     "results": "what the results hold now; --download DIR copies them",
 }
 
@@ -71,6 +72,11 @@ def _run(options: argparse.Namespace) -> None:
     verb = options.verb
     # Before AWS is asked anything.
     wish = Wish.from_options(given) if verb is None else None
+    if verb == "cost" and options.pictures is not None:
+        if options.run_id is not None:
+            raise JobError("a run's ID and --pictures contradict each other: give one of them")
+        commands.estimate(Terminal(), cost.Work(options.pictures, options.alpha, options.input_size))
+        return
     desk = Desk.open(options.name, options.region, Terminal())
     if wish is not None:
         commands.submit(desk, wish, dry_run=options.dry_run, detach=options.detach)
@@ -111,6 +117,7 @@ def _run_parser() -> argparse.ArgumentParser:
         metavar="TOKEN",
         help="the service starts one run for each token, however often it is sent (default: a new one each time)",
     )
+    _add_work(parser)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--dry-run", action="store_true", help="show the request as JSON, send nothing")
     how.add_argument("--detach", action="store_true", help="show the id of the run and leave it running")
@@ -127,6 +134,8 @@ def _verb_parser(verb: str) -> argparse.ArgumentParser:
         parser.add_argument("--count", type=int, default=20, metavar="N", help="how many (default: 20)")
     else:
         parser.add_argument("run_id", nargs="?", metavar="ID", help="of which run; the newest where it is not given")
+    if verb == "cost":
+        _add_work(parser)
     if verb == "results":
         parser.add_argument("--download", type=Path, metavar="DIR", help="a new folder to copy them to")
     return parser
@@ -134,6 +143,16 @@ def _verb_parser(verb: str) -> argparse.ArgumentParser:
 
 def _verb_lines() -> list[str]:
     return [f"  {verb:10}{text}" for verb, text in _VERBS.items()]
+
+
+def _add_work(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("estimate of the cost", "nothing of this is sent, or changes what runs")
+    group.add_argument("--pictures", type=int, metavar="N", help="pictures that no run has seen yet")
+    for flag, kind, default, text in (
+        ("--alpha", float, cost.DEFAULT_ALPHA, "width of the network that was deployed"),
+        ("--input-size", int, cost.DEFAULT_INPUT_SIZE, "side of its input in pixels"),
+    ):
+        group.add_argument(flag, type=kind, default=default, metavar="X", help=f"{text} (default: {default})")
 
 
 def _add_stack(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from job.errors import JobError
+from submit import cost as costs
 from submit import report, results
 from submit.aws import Clients, connect
 from submit.errors import ExpiredError, LeftError, UnavailableError
@@ -194,6 +195,13 @@ def cost(desk: Desk, run_id: str | None) -> None:
     """Show what a run was billed, with its price."""
     run = desk.run(run_id)
     desk.show({"run": run.id, "state": str(run), "billed": report.billed(run)})
+
+
+def estimate(screen: Screen, work: costs.Work) -> None:
+    """Show what pictures would cost on a stack as it is by default, and what that assumes; AWS is not asked."""
+    screen.show(f"{costs.estimate(work.pictures, work.rate)} for {work}, {costs.BASIS}. Assumed:")
+    for line in costs.assumptions(work.rate):
+        screen.show(f"- {line}")
 
 
 def show_results(desk: Desk, run_id: str | None, folder: Path | None) -> None:

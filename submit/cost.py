@@ -1,4 +1,4 @@
-"""What runs cost: vCPU- and GB-hours in, US dollars out. Pure functions.
+"""What runs cost: vCPU- and GB-hours, or pictures that are still to come, in; US dollars out. Pure functions.
 
 The prices are those that AWS computes its own benchmarks with, for x86_64 in us-west-2, read on 2026-11-25:
 https://github.com/aws/aws-emr-best-practices/blob/main/website/docs/benchmarks/benchmarking_variables.md
@@ -6,6 +6,7 @@ https://github.com/aws/aws-emr-best-practices/blob/main/website/docs/benchmarks/
 
 from dataclasses import dataclass
 
+from job.errors import JobError
 from submit.request import MAX_ATTEMPTS, Workers
 
 VCPU_HOUR_USD = 0.052624
@@ -13,6 +14,35 @@ GB_HOUR_USD = 0.0057785
 BASIS = "by the prices of us-west-2 for x86_64 of 2026-11-25; other regions and arm64 differ"
 # Of each worker's disk so much costs nothing; what is beyond is not counted here.
 FREE_DISK_GB = 20
+
+DEFAULT_ALPHA = 1.0
+DEFAULT_INPUT_SIZE = 224
+# Pictures of 100 x 100 pixels a second that one core decodes and infers while the others are idle, by alpha and input
+# size in pixels. Measured on 2 cores of an AMD EPYC (Zen 2, a virtual machine), 360 pictures of the sample, by
+# python -m benchmarks.tradeoff --images build/sample --weights random
+RATES = {
+    **{(1.0, 224): 104.0, (1.0, 192): 140.0, (1.0, 160): 193.0, (1.0, 128): 286.0, (1.0, 96): 455.0},
+    **{(0.75, 224): 139.0, (0.75, 192): 189.0, (0.75, 160): 265.0, (0.75, 128): 390.0, (0.75, 96): 611.0},
+    **{(0.5, 224): 260.0, (0.5, 192): 348.0, (0.5, 160): 468.0, (0.5, 128): 672.0, (0.5, 96): 952.0},
+    **{(0.35, 224): 339.0, (0.35, 192): 447.0, (0.35, 160): 587.0, (0.35, 128): 816.0, (0.35, 96): 1166.0},
+}
+# Of that a core does so much where all are busy: the bare ceiling of benchmarks.features against twice the rate above.
+BUSY_SHARE = 0.87
+# What each picture takes of a core beside that, in seconds, whatever the network. The features stage and the reduction:
+# python -m benchmarks.features, 10,000 pictures on the same machine, what they take beyond the bare ceiling.
+BESIDE_SECONDS = {
+    "for a GET from S3": 0.0002,
+    "for listing, tasks and Parquet": 0.0009,
+    "for PCA, results and reading them back": 0.0014,
+}
+# A vCPU is one of a core's two threads (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-optimize-cpu.html;
+# EMR Serverless does not say what its own are). That two threads get more done than one is not counted.
+CORES_A_VCPU = 0.5
+# Of each worker, to start, to unpack what it runs, and to stand idle at the end: not measured, as it would take an
+# account. A minute is the least that is billed.
+WORKER_SECONDS = 120
+# As a stack has them where its settings say nothing else.
+DEFAULT_WORKERS = Workers(vcpu=4, memory_gb=8, disk_gb=20, max_vcpu=16)
 
 
 @dataclass(frozen=True)
@@ -32,8 +62,75 @@ class Usage:
         return f"about {self.usd:,.2f} USD ({self.vcpu_hours:,.2f} vCPU-hours, {self.gb_hours:,.2f} GB-hours)"
 
 
+@dataclass(frozen=True)
+class Work:
+    """Pictures that are not known yet, and the network they go through; the input's side is in pixels."""
+
+    pictures: int
+    alpha: float = DEFAULT_ALPHA
+    input_size: int = DEFAULT_INPUT_SIZE
+
+    def __post_init__(self) -> None:
+        """Refuse what no estimate can be made of."""
+        if self.pictures < 1:
+            raise JobError(f"--pictures {self.pictures} is out of range; it is at least 1")
+        if (self.alpha, self.input_size) not in RATES:
+            known = ", ".join(f"{alpha} at {size}" for alpha, size in RATES)
+            raise JobError(
+                f"--alpha {self.alpha} --input-size {self.input_size}: how fast that is was not measured. Known are"
+                f" {known}; python -m benchmarks.tradeoff measures others"
+            )
+
+    @property
+    def rate(self) -> float:
+        """Return the pictures a second that one core decodes and infers alone."""
+        return RATES[self.alpha, self.input_size]
+
+    def __str__(self) -> str:
+        """Return `1,000,000 new pictures, small ones, MobileNetV2 1.0 at 224`."""
+        return f"{self.pictures:,} new pictures, small ones, MobileNetV2 {self.alpha} at {self.input_size}"
+
+
 def upper_bound(workers: Workers, timeout_minutes: int) -> Usage:
     """Return what a run takes at most: every worker there may be, each attempt lasting until the time-out."""
+    return _all_workers(workers, MAX_ATTEMPTS * timeout_minutes / 60)
+
+
+def estimate(pictures: int, rate: float, workers: Workers = DEFAULT_WORKERS) -> Usage:
+    """Return what a run is likely to take that succeeds at its first attempt.
+
+    Executors do what pictures take of a core, at `CORES_A_VCPU`, all of them busy to the end; the driver costs as much
+    as one of them, for as long. Requests to S3 have a price of their own, one a picture and more, which is not in it.
+
+    Parameters
+    ----------
+    pictures : int
+        How many are not known yet; those that are known cost next to nothing.
+    rate : float
+        Pictures a second that one core decodes and infers alone: of `RATES`, or as `benchmarks.tradeoff` measures it.
+    workers : Workers
+        Of what size, and how many at most: so many there are.
+    """
+    core_seconds = pictures * (1 / (BUSY_SHARE * rate) + sum(BESIDE_SECONDS.values()))
+    seconds = core_seconds / (CORES_A_VCPU * workers.vcpu * workers.max_executors) + WORKER_SECONDS
+    return _all_workers(workers, seconds / 3600)
+
+
+def assumptions(rate: float, workers: Workers = DEFAULT_WORKERS) -> tuple[str, ...]:
+    """Return what `estimate` takes for granted, in words."""
+    beside = ", ".join(f"{seconds * 1000:.1f} ms {name}" for name, seconds in BESIDE_SECONDS.items())
+    return (
+        f"a core decodes and infers {rate:,.0f} pictures of 100 x 100 a second (x86_64), {BUSY_SHARE:g} of that where"
+        " all cores are busy; other pictures: python -m benchmarks.tradeoff",
+        f"beside that each picture takes of a core: {beside}",
+        f"a vCPU, one of a core's two threads, does {CORES_A_VCPU:g} of what a core does",
+        f"a driver and {workers.max_executors} executors, {workers.vcpu} vCPUs and {workers.memory_gb} GB each, are up"
+        f" to the end, and {WORKER_SECONDS} s longer than they work",
+        "the first attempt succeeds; S3's price for requests, one a picture and more, is not in it",
+    )
+
+
+def _all_workers(workers: Workers, hours: float) -> Usage:
+    """Return what the driver and all executors take in so many hours."""
     count = 1 + workers.max_executors
-    hours = MAX_ATTEMPTS * timeout_minutes / 60
     return Usage(count * workers.vcpu * hours, count * workers.memory_gb * hours)

@@ -20,16 +20,23 @@ STAGES = (FEATURIZE, REDUCE)
 NOT_IN_THE_CLOUD = {"model", "master", "ui", "verbose"}
 # What the stack knows itself, so that it need not be given.
 ADDRESSES = {"images": "the stack's pictures", "output": "the stack's results"}
+A_MILLION = 1_000_000
 TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What the command line asks for: the job's own settings, and what only the cloud has; None: as the stack says."""
+    """What the command line asks for: the job's own settings, and what only the cloud has; None: as the stack says.
+
+    `pictures` that are new, None where nobody knows, `alpha` and `input_size` are for the estimate of the cost alone.
+    """
 
     settings: Settings
     max_executors: int | None = None
     timeout_minutes: int | None = None
+    pictures: int | None = None
+    alpha: float = cost.DEFAULT_ALPHA
+    input_size: int = cost.DEFAULT_INPUT_SIZE
     client_token: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
@@ -41,6 +48,13 @@ class Wish:
             raise JobError(f"--max-executors {self.max_executors} is out of range; it is at least 1")
         if not TOKEN.fullmatch(self.client_token):
             raise JobError("--client-token may have letters, digits and . _ -, at most 64")
+        _ = self.work  # refuses what no estimate can be made of
+
+    @property
+    def work(self) -> cost.Work:
+        """Return what the run is thought to have to do: a million pictures where nothing says how many are new."""
+        known = [count for count in (self.pictures, self.settings.limit) if count is not None]
+        return cost.Work(min(known, default=A_MILLION), self.alpha, self.input_size)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "Wish":
@@ -65,6 +79,7 @@ class Plan:
     workers: Workers
     options: tuple[str, ...]
     client_token: str
+    work: cost.Work
 
     @property
     def request(self) -> dict[str, Any]:
@@ -82,6 +97,7 @@ class Plan:
             "workers": f"{workers.vcpu} vCPUs, {workers.memory_gb} GB memory, {workers.disk_gb} GB disk each",
             "executors": f"1 to {most}, as there is work, beside the driver" if most > 1 else "1, beside the driver",
             "time-out": f"{target.timeout_minutes:,} minutes; a run that fails is tried {MAX_ATTEMPTS - 1} time more",
+            "estimate": f"{cost.estimate(self.work.pictures, self.work.rate, workers)} for {self.work}",
             "at most": f"{cost.upper_bound(workers, target.timeout_minutes)}: all workers in {MAX_ATTEMPTS} attempts"
             " until the time-out",
             "": cost.BASIS
@@ -119,6 +135,7 @@ def plan(stack: Stack, wish: Wish) -> Plan:
         workers=replace(stack.workers, max_vcpu=(count + 1) * stack.workers.vcpu),
         options=job_options(settings),
         client_token=wish.client_token,
+        work=wish.work,
     )
 
 
