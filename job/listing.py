@@ -9,9 +9,9 @@ import zlib
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 # What the driver lists itself; beyond that it hands the folders that are left to Spark.
 DRIVER_IMAGES = 50_000
+
+# Folders that are asked for before it is their turn.
+FOLDERS_AHEAD = 16
 
 # `fault`: null, or the reason for which the image cannot even be fetched.
 SCHEMA = pa.schema(
@@ -135,9 +138,8 @@ def _list_folder(spark: "SparkSession", settings: Settings, root: str, folder: s
     bound = settings.limit or DRIVER_IMAGES
     images: list[Image] = []
     pending = deque([root])
-    while pending:
+    for found in _opened(pending, root, settings.endings):
         known = len(images)
-        found, folders = _children(pending[0], root, settings.endings)
         images.extend(islice(found, bound + 1 - known))
         if len(images) > bound:
             if settings.limit:
@@ -149,9 +151,29 @@ def _list_folder(spark: "SparkSession", settings: Settings, root: str, folder: s
             for part in run_tasks(spark, _walk, tasks):
                 listing.add(part)
             return listing
-        pending.popleft()
-        pending.extend(folders)
     return write_parts(images[: settings.limit], f"{folder}/driver")
+
+
+def _opened(pending: deque[str], root: str, endings: tuple[str, ...]) -> Iterator[Iterator[Image]]:
+    """Yield the images of each pending folder, breadth first; each stays the first of `pending` until it is read.
+
+    Folders found in them are pending from then on. The next few are asked for ahead, as S3 takes its time to answer.
+    """
+    with ThreadPoolExecutor(FOLDERS_AHEAD) as pool:
+        ahead: deque[Future[tuple[Iterator[Image], list[str]]]] = deque()
+        while pending:
+            for path in islice(pending, len(ahead), FOLDERS_AHEAD):
+                ahead.append(pool.submit(_begun, path, root, endings))
+            images, folders = ahead.popleft().result()
+            yield images
+            pending.popleft()
+            pending.extend(folders)
+
+
+def _begun(path: str, root: str, endings: tuple[str, ...]) -> tuple[Iterator[Image], list[str]]:
+    """Return a folder's `_children`, the first answer of storage being there."""
+    images, folders = _children(path, root, endings)
+    return chain(list(islice(images, 1)), images), folders
 
 
 def _children(path: str, root: str, endings: tuple[str, ...]) -> tuple[Iterator[Image], list[str]]:
@@ -205,14 +227,8 @@ class _Walk:
 
 
 def _walk(task: _Walk) -> Listing:
-    def images() -> Iterator[Image]:
-        pending = [task.path]
-        while pending:
-            found, folders = _children(pending.pop(), task.root, task.endings)
-            yield from found
-            pending.extend(folders)
-
-    return write_parts(images(), task.target)
+    folders = _opened(deque([task.path]), task.root, task.endings)
+    return write_parts(chain.from_iterable(folders), task.target)
 
 
 def write_parts(images: Iterable[Image], target: str, rows: int = 100_000) -> Listing:
