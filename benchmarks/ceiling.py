@@ -15,20 +15,14 @@ from benchmarks.harness import cores
 from job.model import TFLITE
 
 
-def ceiling(images: Path, model: Path, processes: int | None = None, *, shrink: int | None = None) -> float:
-    """Return the seconds from the moment all processes are ready until the last one is done.
-
-    Parameters
-    ----------
-    shrink : int, optional
-        Let libjpeg shrink while loading, to no less than this side in pixels.
-    """
-    count = processes or cores()
+def ceiling(images: Path, model: Path) -> float:
+    """Return the seconds from the moment all processes are ready until the last one is done."""
+    count = cores()
     paths = sorted(images.rglob("*.jpg"))
     context = multiprocessing.get_context("spawn")
     ready = context.Barrier(count + 1)
     shares = [paths[number::count] for number in range(count)]
-    workers = [context.Process(target=_work, args=(ready, share, model, shrink)) for share in shares]
+    workers = [context.Process(target=_work, args=(ready, share, model)) for share in shares]
     for worker in workers:
         worker.start()
     ready.wait()
@@ -41,7 +35,7 @@ def ceiling(images: Path, model: Path, processes: int | None = None, *, shrink: 
     return seconds
 
 
-def _work(ready: Barrier, paths: list[Path], model: Path, shrink: int | None) -> None:
+def _work(ready: Barrier, paths: list[Path], model: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - in the child only
 
     network = Interpreter(model_path=str(model / TFLITE), num_threads=1)
@@ -51,8 +45,6 @@ def _work(ready: Barrier, paths: list[Path], model: Path, shrink: int | None) ->
     ready.wait()
     for path in paths:
         with Image.open(path) as image:
-            if shrink:
-                image.draft("RGB", (shrink, shrink))
             pixels = np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC), np.float32)
         network.set_tensor(source["index"], pixels[None] / np.float32(127.5) - np.float32(1))
         network.invoke()

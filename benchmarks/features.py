@@ -43,9 +43,13 @@ def features(spark: "SparkSession", images: Path, model: Path) -> None:
 def whole(spark: "SparkSession", images: Path, model: Path) -> None:
     """Run the whole job from nothing in a session that is there."""
     with tempfile.TemporaryDirectory() as output:
-        told = settings(images, model, Path(output))
-        featurize(spark, told)
-        reduce(spark, told)
+        run(spark, settings(images, model, Path(output)))
+
+
+def run(spark: "SparkSession", told: Settings) -> None:
+    """Run the whole job in a session that is there."""
+    featurize(spark, told)
+    reduce(spark, told)
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ import os
 import platform
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from job.repeat import repeatedly
 
 RESULTS = Path("build/bench")
 PACKAGES = ("ai-edge-litert", "numpy", "obstore", "pillow", "pyarrow", "pyspark", "scikit-learn", "tensorflow")
@@ -177,26 +178,19 @@ def timed(function: Callable[[], object]) -> float:
 
 
 @contextmanager
-def watched(process: int, every_seconds: float = 0.1) -> Iterator[dict[str, float]]:
+def watched(process: int) -> Iterator[dict[str, float]]:
     """Yield a dictionary that holds, at the end, the most memory that a process and those below it have had.
 
     In MB resident, by kind: `driver` the process itself, `jvm` Java, `worker` the largest of Python's workers.
     """
     most: dict[str, float] = {}
-    ended = threading.Event()
 
     def watch() -> None:
-        while not ended.wait(every_seconds):
-            for kind, megabytes in _memory(process):
-                most[kind] = max(most.get(kind, 0.0), megabytes)
+        for kind, megabytes in _memory(process):
+            most[kind] = max(most.get(kind, 0.0), megabytes)
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
+    with repeatedly(watch, 0.1):
         yield most
-    finally:
-        ended.set()
-        watcher.join()
 
 
 def _memory(root: int) -> list[tuple[str, float]]:

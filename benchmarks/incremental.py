@@ -7,25 +7,23 @@ the inference of the new pictures and the PCA: listing, subtracting, results, va
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from benchmarks import inputs
+from benchmarks.features import run as run_job
 from benchmarks.features import session, settings
 from benchmarks.harness import bench, die, parser, timed
-from job.featurize import featurize, fingerprint
+from benchmarks.whole_run import time_run
+from job.featurize import fingerprint
 from job.model import read_model
-from job.reduce import reduce
 from job.results import read_run
 from job.settings import Settings
-from job.store import OK, SCHEMA, File, commit, wave_name
+from job.store import BATCH_ROWS, OK, SCHEMA, File, commit, features_writer, wave_name
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -39,23 +37,20 @@ ELSEWHERE = ("featurize", "pca")
 def store(images: Path, model: Path, count: int) -> Path:
     """Return an output whose features table has the first `count` of a folder's pictures, made once."""
     known = fingerprint(read_model(str(model)), Settings())
-    folder = inputs.INPUTS / f"store-{count}-{known}"
-    done = folder / ".done"
-    if done.exists():
-        return folder
-    shutil.rmtree(folder, ignore_errors=True)
-    paths = sorted(images.glob("*/*.jpg"), key=lambda path: path.name)[:count]
-    rng = np.random.default_rng(0)
-    for number, start in enumerate(range(0, count, FILE_ROWS * WAVE_FILES)):
-        wave = wave_name(known, "20260101T000000-000000", number)
-        here = paths[start : min(count, start + FILE_ROWS * WAVE_FILES)]
-        files = [
-            _write(folder, f"{wave}/part-{index:05d}.parquet", here[first : first + FILE_ROWS], rng)
-            for index, first in enumerate(range(0, len(here), FILE_ROWS))
-        ]
-        commit(str(folder), wave, files)
-    done.touch()
-    return folder
+
+    def make(folder: Path) -> None:
+        paths = sorted(images.glob("*/*.jpg"), key=lambda path: path.name)[:count]
+        rng = np.random.default_rng(0)
+        for number, start in enumerate(range(0, count, FILE_ROWS * WAVE_FILES)):
+            wave = wave_name(known, "20260101T000000-000000", number)
+            here = paths[start : min(count, start + FILE_ROWS * WAVE_FILES)]
+            files = [
+                _write(folder, f"{wave}/part-{index:05d}.parquet", here[first : first + FILE_ROWS], rng)
+                for index, first in enumerate(range(0, len(here), FILE_ROWS))
+            ]
+            commit(str(folder), wave, files)
+
+    return inputs.once(inputs.INPUTS / f"store-{count}-{known}", make)
 
 
 def _write(output: Path, name: str, paths: list[Path], rng: np.random.Generator) -> File:
@@ -77,14 +72,8 @@ def _write(output: Path, name: str, paths: list[Path], rng: np.random.Generator)
     }
     path = output / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(
-        pa.table(columns, schema=SCHEMA),
-        path,
-        compression="zstd",
-        row_group_size=1024,
-        write_page_checksum=True,
-        use_dictionary=["label", "status", "reason", "run"],
-    )
+    with features_writer(path) as writer:
+        writer.write_table(pa.table(columns, schema=SCHEMA), BATCH_ROWS)
     return File(name, n, path.stat().st_size)
 
 
@@ -101,22 +90,6 @@ def beyond(output: Path, seconds: float, counts: dict[str, int]) -> dict[str, fl
         die(f"pca_matrix.csv has {lines} rows where there are {counts['ok']} pictures")
     stages: dict[str, float] = told["seconds"]
     return stages | {"else": seconds - sum(stages.values())}
-
-
-def in_session(spark: "SparkSession", told: Settings) -> None:
-    """Run the job in a session that is there."""
-    featurize(spark, told)
-    reduce(spark, told)
-
-
-def as_process(told: Settings) -> None:
-    """Run the job as the command that people type."""
-    options = ["--images", str(told.images), "--model", str(told.model), "--output", str(told.output)]
-    done = subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "job", "run", *options], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        die(done.stderr)
 
 
 def main() -> None:
@@ -139,7 +112,7 @@ def main() -> None:
             output = Path(folder, str(number))
             shutil.copytree(made, output, copy_function=os.link)  # no file of a store is ever written to
             job = settings(images, model, output)
-            seconds = timed(lambda: in_session(spark, job) if spark else as_process(job))
+            seconds = timed(lambda: run_job(spark, job) if spark else time_run(images, model, output))
             stages = beyond(output, seconds, counts)
             shutil.rmtree(output)
             found.say(f"    {json.dumps({stage: round(value, 2) for stage, value in stages.items()})}")

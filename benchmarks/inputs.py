@@ -6,6 +6,8 @@ The weights are random where nothing else is said: what the numbers are does not
 import hashlib
 import io
 import os
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,43 +26,58 @@ CONTENTS = 200  # different pictures; the others are copies of them, as files of
 
 def random_model(alpha: float = 1.0, input_size: int = 224) -> Path:
     """Return a model folder with random weights, and the same weights as Keras reads them."""
-    folder = INPUTS / f"model-{alpha:g}-{input_size}"
-    if (folder / DESCRIPTION).exists() and (folder / WEIGHTS).exists():
-        return folder
-    network = import_network()
-    model = network.build(alpha, input_size)
-    tflite = network.export(model)
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_weights(folder / WEIGHTS)
-    (folder / TFLITE).write_bytes(tflite)
-    description = Description(
-        architecture="MobileNetV2",
-        alpha=alpha,
-        input_size=input_size,
-        features=1280,
-        weights="random",
-        weights_note="random weights, for timing only",
-        weights_sha256="0" * 64,
-        preprocessing="RGB, x / 127.5 - 1",
-        tflite_sha256=hashlib.sha256(tflite).hexdigest(),
-    )
-    (folder / DESCRIPTION).write_bytes(describe(description))
+
+    def make(folder: Path) -> None:
+        network = import_network()
+        tflite = network.export(network.build(alpha, input_size))
+        (folder / TFLITE).write_bytes(tflite)
+        description = Description(
+            architecture="MobileNetV2",
+            alpha=alpha,
+            input_size=input_size,
+            features=1280,
+            weights="random",
+            weights_note="random weights, for timing only",
+            weights_sha256="0" * 64,
+            preprocessing="RGB, x / 127.5 - 1",
+            tflite_sha256=hashlib.sha256(tflite).hexdigest(),
+        )
+        (folder / DESCRIPTION).write_bytes(describe(description))
+
+    return once(INPUTS / f"model-{alpha:g}-{input_size}", make)
+
+
+def once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Return a folder that was made whole, now or earlier; what an interrupted making has left is made anew."""
+    done = folder / ".done"
+    if not done.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        make(folder)
+        done.touch()
     return folder
+
+
+def name(number: int) -> str:
+    """Return the address of the picture of that number below its folder or bucket: there are 100 labels."""
+    return f"label-{number % FOLDERS:03d}/{number:07d}.jpg"
+
+
+def write(folder: Path, count: int, contents: Sequence[bytes]) -> None:
+    """Write so many files, taking turns with their contents."""
+    for number in range(min(count, FOLDERS)):
+        (folder / name(number)).parent.mkdir()
+    for number in range(count):
+        (folder / name(number)).write_bytes(contents[number % len(contents)])
 
 
 def pictures(count: int, width: int = 100, height: int = 100) -> Path:
     """Return a folder with so many JPEGs of that size, in 100 folders, each a file of its own."""
-    folder = INPUTS / f"{count}-{width}x{height}"
-    done = folder / ".done"
-    if done.exists():
-        return folder
-    contents = [jpeg(number, width, height) for number in range(min(count, CONTENTS))]
-    for number in range(count):
-        place = folder / f"label-{number % FOLDERS:03d}"
-        place.mkdir(parents=True, exist_ok=True)
-        (place / f"{number:07d}.jpg").write_bytes(contents[number % len(contents)])
-    done.touch()
-    return folder
+
+    def make(folder: Path) -> None:
+        write(folder, count, [jpeg(number, width, height) for number in range(min(count, CONTENTS))])
+
+    return once(INPUTS / f"{count}-{width}x{height}", make)
 
 
 def jpeg(seed: int, width: int, height: int) -> bytes:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import inputs
 from benchmarks.harness import Bench, bench, die, parser, timed, watched
-from benchmarks.server import PICTURES, Contents, generated, serving
+from benchmarks.server import PICTURES, Contents, serving
 from job import storage
 from job.listing import list_images
 from job.session import Log, find_java, local_session, ship
@@ -36,15 +36,7 @@ CONTENT = b"not empty"
 
 def files(count: int, folder: Path) -> Path:
     """Return a folder with so many tiny files in 100 folders, made once."""
-    root = folder / f"files-{count}"
-    done = root / ".done"
-    if not done.exists():
-        for number in range(inputs.FOLDERS):
-            (root / generated(number)).parent.mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            (root / generated(number)).write_bytes(CONTENT)
-        done.touch()
-    return root.resolve()
+    return inputs.once(folder / f"files-{count}", lambda root: inputs.write(root, count, [CONTENT])).resolve()
 
 
 class Found(NamedTuple):

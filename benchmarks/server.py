@@ -77,11 +77,6 @@ def serving(contents: Contents, latency: float = 0.0) -> Iterator[Server]:
         process.join()
 
 
-def generated(number: int) -> str:
-    """Return the key of that number, of those that are made up."""
-    return f"label-{number % inputs.FOLDERS:03d}/{number:07d}.jpg"
-
-
 class _Request(NamedTuple):
     method: str
     bucket: str
@@ -107,7 +102,7 @@ class _S3:
                 pictures[str(path.relative_to(contents.folder))] = new_object(path.read_bytes(), path.stat().st_mtime)
         if contents.keys:
             same = new_object(inputs.jpeg(0, 100, 100), time.time())
-            pictures |= {generated(number): same for number in range(contents.keys)}
+            pictures |= {inputs.name(number): same for number in range(contents.keys)}
         self._buckets = {PICTURES: Bucket(pictures), RESULTS: Bucket({})}
         self._uploads: dict[str, dict[int, bytes]] = {}
 

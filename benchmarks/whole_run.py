@@ -5,7 +5,6 @@ how long they take. Every run starts from nothing; one more runs on what the las
 """
 
 import argparse
-import hashlib
 import json
 import os
 import platform
@@ -16,33 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from bootstrap.model import import_network
+from benchmarks.inputs import random_model
 from bootstrap.sample import write
-from job.model import DESCRIPTION, TFLITE, Description, describe
 
 # The reference notebook on the same 496 pictures, with `local[*]`, on 2 cores: the figure to beat, measured before.
 REFERENCE_SECONDS = 127.4
-
-
-def make_model(folder: Path, alpha: float) -> Path:
-    """Write a model folder of full size with random weights."""
-    network = import_network()
-    tflite = network.export(network.build(alpha, 224))
-    folder.mkdir(parents=True)
-    (folder / TFLITE).write_bytes(tflite)
-    description = Description(
-        architecture="MobileNetV2",
-        alpha=alpha,
-        input_size=224,
-        features=1280,
-        weights="random",
-        weights_note="random weights, for timing only",
-        weights_sha256="0" * 64,
-        preprocessing="RGB, x / 127.5 - 1",
-        tflite_sha256=hashlib.sha256(tflite).hexdigest(),
-    )
-    (folder / DESCRIPTION).write_bytes(describe(description))
-    return folder
 
 
 def time_run(images: Path, model: Path, output: Path) -> tuple[float, dict[str, object]]:
@@ -69,7 +46,7 @@ def main() -> None:
     if options.images is None:
         write(images)
     with tempfile.TemporaryDirectory() as folder:
-        model = make_model(Path(folder, "model"), options.alpha)
+        model = random_model(options.alpha)
         outputs = [Path(folder, f"results-{run}") for run in range(options.runs)]
         results = [time_run(images, model, output) for output in outputs]
         again, _ = time_run(images, model, outputs[-1])

@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.whole_run import make_model
+from benchmarks.harness import MEGABYTE, watched
+from benchmarks.inputs import random_model
 
 WIDTH, HEIGHT = 8192, 6144
 SMALL = 100
 BASE_MEGABYTES = 300
 TIMES = 3
 BYTES_A_PIXEL = 4
-MEGABYTE = 1e6
 
 
 def write_large(folder: Path, copies: int) -> None:
@@ -72,42 +72,16 @@ def write_small(folder: Path, count: int) -> None:
         shutil.copyfile(folder / f"{index % 50:06d}.jpg", folder / f"{index:06d}.jpg")
 
 
-def workers(parent: int) -> dict[int, float]:
-    """Return the Python workers below a process, with the most memory that each has had, in MB."""
-    parents, found = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                command = (entry / "cmdline").read_bytes()
-                if b"pyspark.daemon" in command or b"pyspark/daemon" in command or b"job.isolated" in command:
-                    [line] = [line for line in (entry / "status").read_text().splitlines() if line.startswith("VmHWM")]
-                    found[int(entry.name)] = int(line.split()[1]) * 1024 / MEGABYTE
-            except (OSError, ValueError, IndexError):
-                continue  # it has just ended
-
-    def below(process: int) -> bool:
-        while process in parents:
-            process = parents[process]
-            if process == parent:
-                return True
-        return False
-
-    return {process: most for process, most in found.items() if below(process)}
-
-
 def most_memory(images: Path, model: Path, output: Path, mode: str) -> tuple[float, float]:
     """Run the featurize stage; return the most memory that a worker has had, in MB, and the run's seconds."""
     options = ["--images", str(images), "--model", str(model), "--output", str(output), "--mode", mode]
-    started, most = time.monotonic(), 0.0
+    started = time.monotonic()
     job = subprocess.Popen([sys.executable, "-m", "job", "featurize", *options], stderr=subprocess.PIPE)  # noqa: S603
-    while job.poll() is None:
-        most = max([most, *workers(job.pid).values()])
-        time.sleep(0.1)
+    with watched(job.pid) as most:
+        _, words = job.communicate()
     if job.returncode:
-        assert job.stderr is not None
-        sys.exit(job.stderr.read().decode())
-    return most, time.monotonic() - started
+        sys.exit(words.decode())
+    return most["worker"], time.monotonic() - started
 
 
 def main() -> None:
@@ -125,7 +99,7 @@ def main() -> None:
     ]
     over = False
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
-        model = make_model(Path(temporary, "model"), options.alpha)
+        model = random_model(options.alpha)
         for name, mode, pixels, write in cases:
             images = Path(temporary, name.replace(" ", "-"))
             if not images.exists():

@@ -33,6 +33,7 @@ from job.store import (
     Selection,
     commit,
     committed,
+    features_writer,
     model_folder,
     remove_runs,
     remove_unfinished,
@@ -326,13 +327,7 @@ def _infer(task: _Task) -> tuple[File, Counter[str]]:
     statuses: Counter[str] = Counter()
     isolated = task.plan.isolated or not first_attempt()
     with Decoder(task.plan.way, isolated=isolated) as decoder, storage.create(address) as path:
-        with pq.ParquetWriter(
-            path,
-            SCHEMA,
-            compression="zstd",
-            write_page_checksum=True,
-            use_dictionary=["label", "status", "reason", "run"],
-        ) as writer:
+        with features_writer(path) as writer:
             rows: list[dict[str, Any]] = []
             for image, data in fetched(_images(task.slices), task.plan.way.memory_bytes):
                 row = _row(image, data, decoder, engine) | {"run": task.plan.run}

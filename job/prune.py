@@ -4,8 +4,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-import pyarrow.parquet as pq
-
 from job import storage
 from job.featurize import new_run
 from job.lock import check_held, locked
@@ -18,6 +16,7 @@ from job.store import (
     Selection,
     commit,
     committed,
+    features_writer,
     models,
     read_batches,
     read_current,
@@ -105,7 +104,7 @@ def _prune(spark: "SparkSession", output: str, progress: Progress, *, dry_run: b
 
 def _rewrite(task: _Rewrite) -> File:
     with storage.create(storage.join(task.output, task.target)) as path:
-        with pq.ParquetWriter(path, SCHEMA, compression="zstd", write_page_checksum=True) as writer:
+        with features_writer(path) as writer:
             for batch in read_batches(task.output, [task.selection], SCHEMA.names):
                 writer.write_batch(batch)
         return File(task.target, task.selection.rows, path.stat().st_size)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from job.errors import JobError
+from job.repeat import repeatedly
 from job.settings import Settings
 
 if TYPE_CHECKING:
@@ -186,25 +187,15 @@ def _followed(log: Log) -> Iterator[None]:
     if not log.verbose:
         yield
         return
-    ended = threading.Event()
+    with log.path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
 
-    def follow() -> None:
-        with log.path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            while True:
-                last = ended.wait(0.2)
-                sys.stderr.buffer.write(file.read())
-                sys.stderr.buffer.flush()
-                if last:
-                    return
+        def show() -> None:
+            sys.stderr.buffer.write(file.read())
+            sys.stderr.buffer.flush()
 
-    follower = threading.Thread(target=follow, daemon=True)
-    follower.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        follower.join()
+        with repeatedly(show, 0.2):
+            yield
 
 
 def check_session(spark: object) -> None:

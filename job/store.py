@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -102,6 +103,12 @@ def work_folder(output: str, run: str) -> str:
 def wave_name(fingerprint: str, run: str, number: int) -> str:
     """Return a wave's folder below the output; names sort by time."""
     return f"features/model={fingerprint}/wave={run}-{number:04d}"
+
+
+def features_writer(path: Path) -> pq.ParquetWriter:
+    """Return the writer of a features file: rows of `SCHEMA`, each page with its checksum."""
+    dictionaries = ["label", "status", "reason", "run"]  # what is the same in many rows
+    return pq.ParquetWriter(path, SCHEMA, compression="zstd", write_page_checksum=True, use_dictionary=dictionaries)
 
 
 def commit(output: str, wave: str, files: list[File]) -> None:

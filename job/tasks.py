@@ -4,13 +4,13 @@ import gc
 import pickle
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 from zipimport import zipimporter
 
 from job.errors import RunError
+from job.repeat import repeatedly
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,22 +111,7 @@ def _last_words(text: str) -> str:
     return f"a task failed: {(python or lines or text.strip().splitlines() or ['no reason given'])[-1]}"
 
 
-@contextmanager
-def _reported(counter: Any, done: Callable[[int], None] | None) -> Iterator[None]:
+def _reported(counter: Any, done: Callable[[int], None] | None) -> AbstractContextManager[None]:
     if done is None:
-        yield
-        return
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.25):
-            done(counter.value)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
-        done(counter.value)
+        return nullcontext()
+    return repeatedly(lambda: done(counter.value), 0.25)

@@ -28,15 +28,13 @@ TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class Wish:
     """What the command line asks for: the job's own settings, and what only the cloud has; None: as the stack says.
 
-    `pictures` that are new, None where nobody knows, `alpha` and `input_size` are for the estimate of the cost alone.
+    `work` is what the run is thought to have to do, for the estimate of its cost alone.
     """
 
     settings: Settings
     max_executors: int | None = None
     timeout_minutes: int | None = None
-    pictures: int | None = None
-    alpha: float = cost.DEFAULT_ALPHA
-    input_size: int = cost.DEFAULT_INPUT_SIZE
+    work: cost.Work = field(default_factory=lambda: cost.Work(A_MILLION))
     client_token: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
@@ -48,13 +46,6 @@ class Wish:
             raise JobError(f"--max-executors {self.max_executors} is out of range; it is at least 1")
         if not TOKEN.fullmatch(self.client_token):
             raise JobError("--client-token may have letters, digits and . _ -, at most 64")
-        _ = self.work  # refuses what no estimate can be made of
-
-    @property
-    def work(self) -> cost.Work:
-        """Return what the run is thought to have to do: a million pictures where nothing says how many are new."""
-        known = [count for count in (self.pictures, self.settings.limit) if count is not None]
-        return cost.Work(min(known, default=A_MILLION), self.alpha, self.input_size)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "Wish":
@@ -65,9 +56,12 @@ class Wish:
             for one in fields(Settings)
             if set(STAGES) & set(one.metadata["stages"]) and one.name not in NOT_IN_THE_CLOUD
         }
-        own = {one.name: options[one.name] for one in fields(cls) if one.name != "settings"}
+        own = {one.name: options[one.name] for one in fields(cls) if one.name not in {"settings", "work"}}
         token = own.pop("client_token")
-        return cls(Settings(**job), **own, **({} if token is None else {"client_token": token}))
+        # Nothing says how many are new: a million.
+        known = [options[name] for name in ("pictures", "limit") if options[name] is not None]
+        work = cost.Work(min(known, default=A_MILLION), options["alpha"], options["input_size"])
+        return cls(Settings(**job), work=work, **own, **({} if token is None else {"client_token": token}))
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,27 @@ def test_tasks_give_their_results_in_the_order_of_the_items(spark: SparkSession)
     assert os.getpid() not in {pid for _, pid in found}
 
 
+def test_a_later_task_of_a_worker_begins_without_reading_sparks_own_archives(spark: SparkSession) -> None:
+    def archives(_: int) -> tuple[int, dict[str, bool]]:
+        import zipimport  # noqa: PLC0415 - in the worker
+
+        # As each task's start does it; what is read anew is another dictionary.
+        finders = [one for one in sys.path_importer_cache.values() if isinstance(one, zipimport.zipimporter)]
+        before = {one.archive: zipimport._zip_directory_cache.get(one.archive) for one in finders}  # type: ignore[attr-defined]
+        for one in finders:
+            one.invalidate_caches()
+        now = zipimport._zip_directory_cache  # type: ignore[attr-defined]
+        return os.getpid(), {archive: now.get(archive) is known for archive, known in before.items()}
+
+    ship(spark)
+    run_tasks(spark, archives, range(8))
+    found = [kept for _, kept in run_tasks(spark, archives, range(8))]
+    assert any(archive.endswith("/pyspark.zip") for kept in found for archive in kept), "Spark has no archive here"
+    for archive, kept in (one for each in found for one in each.items()):
+        # Only Spark's own are left alone: others may have changed.
+        assert kept is archive.endswith(("/pyspark.zip", "-src.zip")), archive
+
+
 def test_what_is_done_is_told_with_its_weight(spark: SparkSession) -> None:
     told: list[int] = []
     threads = threading.active_count()

@@ -1,0 +1,25 @@
+"""Something that is done again and again in a thread while other work lasts."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def repeatedly(function: Callable[[], object], seconds: float) -> Iterator[None]:
+    """While it lasts, call a function every so many seconds, in a thread of its own, and once more at the end."""
+    ended = threading.Event()
+
+    def work() -> None:
+        last = False
+        while not last:
+            last = ended.wait(seconds)
+            function()
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        worker.join()
