@@ -56,12 +56,13 @@ class Wish:
             for one in fields(Settings)
             if set(STAGES) & set(one.metadata["stages"]) and one.name not in NOT_IN_THE_CLOUD
         }
+        settings = Settings(**job)
         own = {one.name: options[one.name] for one in fields(cls) if one.name not in {"settings", "work"}}
         token = own.pop("client_token")
         # Nothing says how many are new: a million.
-        known = [options[name] for name in ("pictures", "limit") if options[name] is not None]
+        known = [count for count in (options["pictures"], settings.limit) if count is not None]
         work = cost.Work(min(known, default=A_MILLION), options["alpha"], options["input_size"])
-        return cls(Settings(**job), work=work, **own, **({} if token is None else {"client_token": token}))
+        return cls(settings, work=work, **own, **({} if token is None else {"client_token": token}))
 
 
 @dataclass(frozen=True)
