@@ -175,7 +175,7 @@ def compare(found: Bench, folder: Path) -> None:
         for _ in range(found.options["rounds"]):
             job.seconds(JOB)
     for kind in ("driver", "jvm", "worker"):
-        sizes = f"{few:,} files {less.get(kind, 0):,.0f} MB, {count:,} files {ours[kind]:,.0f} MB"
+        sizes = f"{few:,} files {less.get(kind, 0):,.0f} MB, {count:,} files {ours.get(kind, 0):,.0f} MB"
         found.say(f"  {kind}: {sizes}; Spark's own {theirs.get(kind, 0):,.0f} MB")
     more = ours["driver"] + ours["jvm"] - less["driver"] - less["jvm"]
     found.claim(f"more on the driver, JVM included, for {count - few:,} files more", more, "MB", at_most=100)
