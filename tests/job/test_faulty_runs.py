@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from job import featurize, s3, storage
+from job import featurize, fetch, s3, storage
 from job.errors import JobError, RunError
 from job.listing import check_images
 from job.settings import Settings
@@ -169,7 +169,7 @@ def test_a_refusal_in_the_middle_keeps_what_is_done_and_is_met_once(
     faulty.rule = refuse_the_last
     with pytest.raises(RunError, match=rf"s3://{bucket}/photos/apple/\d+\.jpg: S3 refuses GetObject .* s3:GetObject"):
         featurize.featurize(None, settings)  # type: ignore[arg-type]
-    assert 1 <= faulty.injected[Fault.DENIED] <= 4  # those being fetched at that moment, none again
+    assert 1 <= faulty.injected[Fault.DENIED] <= fetch.FETCH_THREADS  # those being fetched at that moment, none again
     assert written(output) == ["ok"] * 20  # the other task's
     assert len(list(Path(output).glob("features/model=*/wave=*/_COMMIT.json"))) == 1
 
@@ -189,6 +189,7 @@ def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
     output = str(tmp_path / "out")
     settings = Settings(images=f"s3://{bucket}/photos", model=str(tiny_model), output=output)
     monkeypatch.setattr(s3, "PATIENCE_SECONDS", 0.6)
+    monkeypatch.setattr(fetch, "FETCH_THREADS", 4)
     s3.forget()
     asked: list[str] = []
 
@@ -202,8 +203,8 @@ def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
     started = time.monotonic()
     with pytest.raises(OSError, match=f"s3://{bucket}/photos/apple"):
         featurize.featurize(None, settings)  # type: ignore[arg-type]
-    # Pictures that were waiting for their turn are not asked for: all 16 fetched ahead would be. How many were begun
-    # before the first fault was heard of varies with how long each thread waited (9 to 11 seen).
+    # Pictures that were waiting for their turn are not asked for: all 20 of the task, fetched ahead, would be.
+    # How many were begun before the first fault was heard of varies with how long each thread waited (9 to 11 seen).
     assert len(set(asked)) < 16
     assert time.monotonic() - started < 15
     assert written(output) == []
