@@ -77,8 +77,16 @@ run-local: $(if $(filter embedded,$(WEIGHTS)),.venv/run,.venv/all)
 test: setup
 	@$(VENV) -m pytest -n 2 --dist loadfile
 
+# Spark's, Ray's and Daft's ways of doing the same, which need other versions than the job does.
+RIVALS = .venv-bench/bin/python
+.venv-bench/all: requirements-bench.txt
+	@echo "Setting up .venv-bench, once: what the job is measured against."
+	@test -x $(RIVALS) || $(PYTHON) -m venv .venv-bench
+	@$(RIVALS) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore -r requirements-bench.txt
+	@touch $@
+
 # BENCH="features listing": only these.
-bench: .venv/all
+bench: .venv/all .venv-bench/all
 	@$(VENV) -m bootstrap.java
 	@$(VENV) -m benchmarks $(BENCH)
 

@@ -29,7 +29,9 @@ def random_model(alpha: float = 1.0, input_size: int = 224) -> Path:
 
     def make(folder: Path) -> None:
         network = import_network()
-        tflite = network.export(network.build(alpha, input_size))
+        built = network.build(alpha, input_size)
+        built.save_weights(folder / WEIGHTS)
+        tflite = network.export(built)
         (folder / TFLITE).write_bytes(tflite)
         description = Description(
             architecture="MobileNetV2",
@@ -44,7 +46,7 @@ def random_model(alpha: float = 1.0, input_size: int = 224) -> Path:
         )
         (folder / DESCRIPTION).write_bytes(describe(description))
 
-    return once(INPUTS / f"model-{alpha:g}-{input_size}", make)
+    return once(INPUTS / f"random-{alpha:g}-{input_size}", make)
 
 
 def once(folder: Path, make: Callable[[Path], None]) -> Path:

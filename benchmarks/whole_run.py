@@ -1,62 +1,79 @@
-"""Times the whole job as a process of its own, Spark's start included: python -m benchmarks.whole_run --images DIR.
+"""The whole job as a process, Spark's start included, beside the reference notebook: python -m benchmarks.whole_run.
 
 The network has full size (MobileNetV2 alpha 1.0, 224 x 224) and random weights: what the numbers are does not change
-how long they take. Every run starts from nothing; one more runs on what the last has left.
+how long they take. Every run starts from nothing; one more runs on what the last has left. The notebook runs in
+.venv-bench (`make .venv-bench/all`).
 """
 
-import argparse
 import json
-import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from benchmarks.inputs import random_model
+from benchmarks import inputs
+from benchmarks.harness import bench, parser, timed
+from benchmarks.rivals import call
 from bootstrap.sample import write
 
-# The reference notebook on the same 496 pictures, with `local[*]`, on 2 cores: the figure to beat, measured before.
-REFERENCE_SECONDS = 127.4
 
-
-def time_run(images: Path, model: Path, output: Path) -> tuple[float, dict[str, object]]:
-    """Run the job once; return its wall time in seconds and what run.json says."""
+def time_run(images: Path, model: Path, output: Path) -> float:
+    """Return the seconds of the whole job as a process; one that fails ends the benchmark with its words."""
     options = ["--images", str(images), "--model", str(model), "--output", str(output)]
-    started = time.monotonic()
-    done = subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "job", "run", *options], capture_output=True, text=True, check=False
-    )
-    seconds = time.monotonic() - started
-    if done.returncode:
-        sys.exit(done.stderr)
-    return seconds, json.loads((output / "run.json").read_text())
+    command = [sys.executable, "-m", "job", "run", *options]
+
+    def run() -> None:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+        if done.returncode:
+            sys.exit(done.stderr)
+
+    return timed(run)
 
 
 def main() -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser("python -m benchmarks.whole_run", description=__doc__)
-    parser.add_argument("--images", type=Path, help="folder of pictures (default: the rendered sample)")
-    parser.add_argument("--alpha", type=float, default=1.0, help="the network's width (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=3, help="runs from nothing (default: %(default)s)")
-    options = parser.parse_args()
-    images = options.images or Path("build/sample")
+    told = parser("whole_run", __doc__, rounds=1)
+    told.add_argument("--images", type=Path, help="folder of pictures (default: the rendered sample)")
+    options = told.parse_args()
+    images = (options.images or Path("build/sample")).resolve()
     if options.images is None:
         write(images)
-    with tempfile.TemporaryDirectory() as folder:
-        model = random_model(options.alpha)
-        outputs = [Path(folder, f"results-{run}") for run in range(options.runs)]
-        results = [time_run(images, model, output) for output in outputs]
-        again, _ = time_run(images, model, outputs[-1])
-    for seconds, result in results:
-        print(f"{seconds:6.1f} s  {result['counts']}  {result['seconds']}")
-    median = statistics.median(seconds for seconds, _ in results)
-    print(f"median of {options.runs} runs from nothing: {median:.1f} s; once more with nothing new: {again:.1f} s")
-    ratio = REFERENCE_SECONDS / median
-    print(f"the reference notebook's {REFERENCE_SECONDS} s on its 496 pictures is {ratio:.1f} times that")
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    inputs.warm(images)
+    count, model = sum(1 for _ in images.rglob("*.jpg")), inputs.random_model()
+    with bench("whole_run", options) as found, tempfile.TemporaryDirectory() as folder:
+        number = 0
+
+        def output() -> Path:
+            nonlocal number
+            number += 1
+            return Path(folder, str(number))
+
+        def ours() -> float:
+            made = output()
+            seconds = time_run(images, model, made)
+            found.say(f"    {json.dumps(json.loads((made / 'run.json').read_text())['seconds'])}")
+            return seconds
+
+        def notebook(master: str) -> float:
+            weights = model / inputs.WEIGHTS
+            return timed(lambda: call("benchmarks.peers.notebook", images, weights, output(), "--master", master))
+
+        medians = found.compare(
+            f"{count:,} pictures to features and PCA, from nothing, Spark's start included",
+            {
+                "this job": ours,
+                "the notebook, local[*]": lambda: notebook("local[*]"),
+                "the notebook as it stands, local": lambda: notebook("local"),
+            },
+            options.rounds,
+            count,
+        )
+        again = output()
+        time_run(images, model, again)
+        found.table("once more with nothing new", {"this job": [time_run(images, model, again)]})
+        job, many, one = medians.values()
+        found.claim("this job against the notebook on local[*]", many / job, at_least=8)
+        found.claim("this job against the notebook as it stands, on local", one / job, at_least=14)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 # At most so many states of 13 MB reach the driver.
-MOMENT_TASKS = 32
+MOMENT_TASKS = 16
 
 
 @dataclass(frozen=True)

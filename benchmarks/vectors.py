@@ -1,0 +1,95 @@
+"""Feature vectors without pictures: values as MobileNetV2 gives them, and a store of them as the job writes it.
+
+Like what relu6 leaves: none negative, many at zero, means that are large beside most of the variances.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from benchmarks import inputs
+from job.store import (
+    BATCH_ROWS,
+    OK,
+    SCHEMA,
+    Current,
+    File,
+    Selection,
+    commit,
+    features_writer,
+    wave_name,
+    write_current,
+)
+
+D = 1280
+FILE_ROWS = 1_650  # as the job cuts them at 220 pictures a second: tasks of 15 seconds a core
+_DIRECTIONS = 100
+_RUN, _FINGERPRINT = "20260101T000000-000000", "0" * 16
+
+
+def block(n: int, seed: int) -> NDArray[np.float32]:
+    """Return vectors [n, 1280] float32; all seeds' have one covariance, whose largest eigenvalues fall slowly."""
+    shared = np.random.default_rng(0)
+    mean = shared.normal(0, 0.5, D).astype(np.float32)
+    mixing = shared.normal(size=(_DIRECTIONS, D)) * (1 / np.sqrt(1 + np.arange(_DIRECTIONS)))[:, None] * 0.3
+    rng = np.random.default_rng([1, seed])
+    values = rng.standard_normal((n, _DIRECTIONS), np.float32) @ mixing.astype(np.float32)
+    values += mean + np.float32(0.2) * rng.standard_normal((n, D), np.float32)
+    clipped: NDArray[np.float32] = np.clip(values, 0, 6, out=values)
+    return clipped
+
+
+def store(count: int) -> tuple[Path, Current]:
+    """Return an output whose features table has so many vectors, made once, and what of it is current."""
+    folder = inputs.INPUTS / f"vectors-{count}"
+    wave = wave_name(_FINGERPRINT, _RUN, 0)
+    done = folder / ".done"
+    starts = range(0, count, FILE_ROWS)
+    names = [f"{wave}/part-{number:05d}.parquet" for number in range(len(starts))]
+    if not done.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        for seed, (name, start) in enumerate(zip(names, starts, strict=True)):
+            write(folder / name, block(min(FILE_ROWS, count - start), seed), start)
+    rows = [min(FILE_ROWS, count - start) for start in starts]
+    files = [File(name, n, (folder / name).stat().st_size) for name, n in zip(names, rows, strict=True)]
+    current = Current(
+        run=_RUN,
+        fingerprint=_FINGERPRINT,
+        model={"features": D},
+        settings={},
+        counts={"listed": count, "reused": 0, "new": count, "ok": count, "rejected": 0},
+        labels={"label": count},
+        seconds={},
+        images_per_second=0.0,
+        selections=[Selection(file, None, file.rows) for file in files],
+    )
+    if not done.exists():
+        commit(str(folder), wave, files)
+        write_current(str(folder), current)
+        done.touch()
+    return folder.resolve(), current
+
+
+def write(path: Path, values: NDArray[np.float32], start: int) -> None:
+    """Write a features file of vectors [n, d] as the job does, of pictures numbered so."""
+    n, d = values.shape
+    columns: dict[str, Any] = {
+        "path": [f"/pictures/label/{start + row:08d}.jpg" for row in range(n)],
+        "label": ["label"] * n,
+        "length": [3_000] * n,
+        "modified": pa.array([0] * n, SCHEMA.field("modified").type),
+        "status": [OK] * n,
+        "reason": [None] * n,
+        "error": [None] * n,
+        "width": [100] * n,
+        "height": [100] * n,
+        "features": pa.ListArray.from_arrays(np.arange(n + 1, dtype=np.int32) * d, values.ravel()),
+        "run": [_RUN] * n,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with features_writer(path) as writer:
+        writer.write_table(pa.table(columns, schema=SCHEMA), BATCH_ROWS)
