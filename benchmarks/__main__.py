@@ -7,7 +7,18 @@ import sys
 
 from benchmarks.harness import RESULTS, Claim
 
-NAMES = ("features", "latency", "listing", "incremental")
+NAMES = (
+    "features",
+    "rivals",
+    "whole_run",
+    "pca",
+    "growth",
+    "photos",
+    "latency",
+    "listing",
+    "incremental",
+    "worker_memory",
+)
 
 
 def main() -> None:

@@ -25,10 +25,10 @@ def settings(images: Path, model: Path, output: Path) -> Settings:
 
 
 @contextmanager
-def session(folder: Path) -> Iterator["SparkSession"]:
+def session(folder: Path, master: str | None = None) -> Iterator["SparkSession"]:
     """Yield the session that the job makes for this machine, its workers started."""
     logging.getLogger("py4j").setLevel(logging.ERROR)
-    with local_session(Settings(), Log(folder / "spark.log")) as spark:
+    with local_session(Settings(master=master), Log(folder / "spark.log")) as spark:
         few, model = inputs.pictures(200), inputs.random_model()
         featurize(spark, settings(few, model, folder / "warm"))
         yield spark

@@ -1,0 +1,54 @@
+"""Large photos with libjpeg's shrinking while loading, and decoded in full: python -m benchmarks.photos [--images DIR].
+
+Features of each way, `--mode fast` and `--mode exact`, in a warm session, and how like each other they are.
+"""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks import inputs
+from benchmarks.features import session, settings
+from benchmarks.harness import bench, parser, timed
+from benchmarks.rivals import Vectors, by_name, least_cosine
+from job.featurize import featurize
+from job.store import read_features
+
+WIDTH, HEIGHT = 4_000, 3_000
+
+
+def main() -> None:
+    """Run the command."""
+    told = parser("photos", __doc__)
+    told.add_argument("--images", type=Path, help="folder of photos with names of their own (default: made ones)")
+    told.add_argument("--pictures", type=int, default=48, help="how many to make (default: %(default)s)")
+    told.add_argument("--model", type=Path, help="model folder (default: random weights, MobileNetV2 1.0 at 224)")
+    options = told.parse_args()
+    images = options.images or inputs.pictures(options.pictures, WIDTH, HEIGHT)
+    model = options.model or inputs.random_model()
+    inputs.warm(images)
+    vectors: dict[str, Vectors] = {"fast": {}, "exact": {}}
+    with bench("photos", options) as found, tempfile.TemporaryDirectory() as folder, session(Path(folder)) as spark:
+
+        def run(mode: str) -> float:
+            with tempfile.TemporaryDirectory() as output:
+                job = replace(settings(images, model, Path(output)), mode=mode)
+                seconds = timed(lambda: featurize(spark, job))
+                vectors[mode] = by_name(read_features(output))
+            return seconds
+
+        run("fast")  # the pictures are in memory, and workers have decoded a large one
+        medians = found.compare(
+            f"{len(vectors['fast'])} photos, features",
+            {mode: lambda mode=mode: run(mode) for mode in ("fast", "exact")},
+            options.rounds,
+            len(vectors["fast"]),
+        )
+        found.claim(
+            "shrinking while loading against decoding in full", medians["exact"] / medians["fast"], at_least=2.0
+        )
+        found.claim("smallest cosine", least_cosine(vectors["fast"], vectors["exact"]), "", at_least=0.999)
+
+
+if __name__ == "__main__":
+    main()
