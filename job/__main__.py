@@ -16,7 +16,7 @@ from job.errors import JobError, RunError
 from job.lock import locked
 from job.progress import Progress, terminal
 from job.session import Log, local_session
-from job.settings import CHECK, FEATURIZE, PRUNE, REDUCE, Settings, add_options
+from job.settings import CHECK, FEATURIZE, PRUNE, REDUCE, REPORT, Settings, add_options
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -70,9 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, command, stages, text in (
-        ("run", _run, (FEATURIZE, REDUCE), "the whole job: featurize, then reduce"),
+        ("run", _run, (FEATURIZE, REDUCE), "the whole job: featurize, then reduce, with the report"),
         ("featurize", _featurize, (FEATURIZE,), "bring the features table up to date with the images"),
-        ("reduce", _reduce, (REDUCE,), "PCA of the current features, results, validation"),
+        ("reduce", _reduce, (REDUCE,), "PCA of the current features, results, validation, report"),
+        ("report", _report, (REPORT,), "make report.html of the current results anew"),
         ("check", _check, (CHECK,), "read back everything that an output holds, and say what is wrong"),
         ("prune", _prune, (PRUNE,), "delete features of images and models that the latest run did not list"),
     ):
@@ -143,6 +144,16 @@ def _reduce(settings: Settings, log: Log, started: float) -> None:
     _say_results(settings, result, log, started)
 
 
+def _report(settings: Settings, log: Log, started: float) -> None:
+    from job import report  # noqa: PLC0415
+
+    progress = terminal()
+    output = storage.absolute(settings.output)
+    report.check_report(output)
+    _with_session(settings, log, progress, lambda spark: report.report(spark, settings, progress))
+    print(f"{storage.join(output, report.REPORT)} made in {time.monotonic() - started:.1f} s")
+
+
 def _check(settings: Settings, log: Log, started: float) -> None:
     from job.check import check  # noqa: PLC0415
     from job.store import read_current  # noqa: PLC0415
@@ -196,12 +207,15 @@ def _say_results(settings: Settings, result: dict[str, Any], log: Log, started: 
         f"{result['components']} components hold {share:.3f} of the variance; {len(result['validation'])} checks passed"
     )
     names = ["pca_results/", *(["pca_matrix.csv"] if settings.csv else []), "rejected.csv", "features/", "run.json"]
+    names += ["report.html"] if settings.report else []
     print(f"results in {output}: {', '.join(names)}")
     if log.path.exists():
         print(f"log        {log.path}")
     if storage.is_s3(output):
         return
     python = min(sys.executable, os.path.relpath(sys.executable), key=len)
+    if settings.report:
+        print(f"look       {Path(output, 'report.html').as_uri()}")
     print(f"""open       {python} -c "import pandas; print(pandas.read_parquet('{output}/pca_results'))\"""")
 
 

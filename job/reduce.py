@@ -1,4 +1,4 @@
-"""Spark stage: features -> pca_model, pca_results, pca_matrix.csv, rejected.csv, run.json."""
+"""Spark stage: features -> pca_model, pca_results, pca_matrix.csv, rejected.csv, the report, run.json."""
 
 import secrets
 import time
@@ -20,6 +20,7 @@ from job.lock import check_held, locked
 from job.model import DESCRIPTION, TFLITE
 from job.pca import Basis, Moments, fit
 from job.progress import Progress
+from job.report import remove_report, write_report
 from job.results import (
     CSV,
     REJECTED_CSV,
@@ -195,7 +196,7 @@ def _reduce(
         storage.remove(storage.join(work.output, CSV))
     seconds["csv"] = clock.lap()
 
-    return {
+    result = {
         "run": work.run,
         "results": {"pca_model": work.model, "pca_results": work.results},
         "settings": current.settings | {name: getattr(settings, name) for name in _OWN},
@@ -210,10 +211,16 @@ def _reduce(
         "versions": _versions(spark),
         "validation": validation,
     }
+    if settings.report:
+        write_report(spark, work.output, current, result)
+        result["seconds"]["report"] = round(clock.lap(), 3)
+    else:
+        remove_report(work.output)
+    return result
 
 
 # What the reduction is told; all else in run.json's settings was told to the featurize stage.
-_OWN = ("output", "components", "variance", "pca_model", "csv")
+_OWN = ("output", "components", "variance", "pca_model", "csv", "report")
 
 
 class _Clock:

@@ -100,15 +100,15 @@ def write_matrix(address: str, parts: Sequence[str], k: int, expected: int) -> N
         columns = [table.column("path"), table.column("label"), *(pa.array(column) for column in vectors.T)]
         return pa.table(columns, schema=schema)
 
-    _write_csv(address, map(rows, merged(parts)), schema, expected)
+    write_csv(address, map(rows, merged(parts)), schema, expected)
 
 
 def write_rejected(address: str, parts: Sequence[str], expected: int) -> None:
     """Write `rejected.csv`, sorted by path; raises `RunError` for other rows than expected."""
-    _write_csv(address, merged(parts), REJECTED_SCHEMA, expected)
+    write_csv(address, merged(parts), REJECTED_SCHEMA, expected)
 
 
-def _write_csv(address: str, tables: Iterator[pa.Table], schema: pa.Schema, expected: int) -> None:
+def write_csv(address: str, tables: Iterator[pa.Table], schema: pa.Schema, expected: int) -> None:
     """Write a CSV file with `;` between values, streamed, and put it in place if it has the rows expected."""
     count = 0
     with storage.create(address) as path:

@@ -19,6 +19,7 @@ FEATURIZE = "featurize"
 REDUCE = "reduce"
 PRUNE = "prune"
 CHECK = "check"
+REPORT = "report"
 
 
 def _option(default: Any, text: str, *stages: str, **more: Any) -> Any:
@@ -31,7 +32,7 @@ class Settings:
     """The options of the job. Which stages use a field, its unit, range and default stand with it."""
 
     output: str = _option(
-        "", "folder or s3:// prefix for all that is written", FEATURIZE, REDUCE, PRUNE, CHECK, metavar="DIR"
+        "", "folder or s3:// prefix for all that is written", FEATURIZE, REDUCE, REPORT, PRUNE, CHECK, metavar="DIR"
     )
     images: str = _option(
         "",
@@ -106,13 +107,27 @@ class Settings:
         metavar="DIR",
     )
     csv: bool = _option(True, "do not write pca_matrix.csv (for millions of images)", REDUCE)
+    report: bool = _option(True, "do not make report.html, which looks at up to 5,000 pictures again", REDUCE)
     dry_run: bool = _option(False, "say what would be deleted, delete nothing", PRUNE)
     master: str | None = _option(
-        None, "Spark master; by default every core of this machine", FEATURIZE, REDUCE, PRUNE, CHECK, metavar="URL"
+        None,
+        "Spark master; by default every core of this machine",
+        FEATURIZE,
+        REDUCE,
+        REPORT,
+        PRUNE,
+        CHECK,
+        metavar="URL",
     )
-    ui: bool = _option(False, "serve Spark's own web page while the run lasts", FEATURIZE, REDUCE, PRUNE, CHECK)
+    ui: bool = _option(False, "serve Spark's own web page while the run lasts", FEATURIZE, REDUCE, REPORT, PRUNE, CHECK)
     verbose: bool = _option(
-        False, "show on the terminal what Spark and its workers write to the log", FEATURIZE, REDUCE, PRUNE, CHECK
+        False,
+        "show on the terminal what Spark and its workers write to the log",
+        FEATURIZE,
+        REDUCE,
+        REPORT,
+        PRUNE,
+        CHECK,
     )
 
     def __post_init__(self) -> None:

@@ -185,9 +185,7 @@ def remove_unfinished(output: str) -> None:
     if not storage.exists(output):
         return
     for entry in storage.scan(output):
-        if re.fullmatch(
-            r"\.(run\.json|pca_matrix\.csv|rejected\.csv|probe-[0-9a-f]{8})\.[0-9a-f]{8}", storage.name(entry.address)
-        ):
+        if re.fullmatch(r"\.([0-9a-f]{32}|probe-[0-9a-f]{8})", storage.name(entry.address)):
             storage.remove(entry.address)
 
 
