@@ -260,7 +260,7 @@ let current = null;
 const spread = (point) => (points.label[point] + 1) + 0.7 * ((point * 0.618) % 1 - 0.5);
 const x = (point) => value(point, Number(across.value));
 // With one component alone, the other way just sets the labels apart.
-const y = (point) => value(point, Number(up.value));
+const y = (point) => (width > 1 ? value(point, Number(up.value)) : spread(point));
 
 function range(of) {
   let [low, high] = [Infinity, -Infinity];
@@ -317,7 +317,7 @@ function show(point) {
   ring.style.setProperty("--y", `${top}px`);
   // The card lies towards the middle, so that it hides neither its point nor the rest of the edge.
   card.style.setProperty("--left", left > plot.clientWidth / 2 ? `${left - 20}px - 18rem` : `${left + 20}px`);
-  card.style.setProperty("--top", top > plot.clientHeight / 2 ? `${top - 20}px - 8rem` : `${top + 20}px`);
+  card.style.setProperty("--top", false ? `${top - 20}px - 8rem` : `${top + 20}px`);
   card.replaceChildren(make("div", {}, tile(point),
     words(pathed(points.path[point]), strong(labelOf(point)), `Picture ${number(point + 1)} of ${number(total)}`)));
 }
