@@ -5,6 +5,7 @@ Features of each way, `--mode fast` and `--mode exact`, in a warm session, and h
 
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks import inputs
@@ -40,7 +41,7 @@ def main() -> None:
         run("fast")  # the pictures are in memory, and workers have decoded a large one
         medians = found.compare(
             f"{len(vectors['fast'])} photos, features",
-            {mode: lambda mode=mode: run(mode) for mode in ("fast", "exact")},
+            {mode: partial(run, mode) for mode in ("fast", "exact")},
             options.rounds,
             len(vectors["fast"]),
         )
