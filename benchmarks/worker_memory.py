@@ -71,7 +71,8 @@ def write_small(folder: Path, count: int) -> None:
 def most_memory(images: Path, model: Path, output: Path, mode: str) -> float:
     """Run the featurize stage; return the most memory that a worker has had, in MB resident."""
     options = ["--images", str(images), "--model", str(model), "--output", str(output), "--mode", mode]
-    job = subprocess.Popen([sys.executable, "-m", "job", "featurize", *options], stderr=subprocess.PIPE)  # noqa: S603
+    command = [sys.executable, "-m", "job", "featurize", *options]
+    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: S603 - our own command
     with watched(job.pid) as most:
         _, words = job.communicate()
     if job.returncode:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from job import storage
 from job.errors import JobError
 from job.image import GONE, NAME_NOT_UTF8
+from job.session import parallelism
 from job.settings import Settings
 from job.tasks import run_tasks
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 # What the driver lists itself; beyond that it hands the folders that are left to Spark.
 DRIVER_IMAGES = 50_000
+
+# Tasks a core that walk the folders beyond: some are larger than others, and each task costs a tenth of a second.
+WALKS = 8
 
 # Folders that are asked for before it is their turn.
 FOLDERS_AHEAD = 16
@@ -147,7 +151,9 @@ def _list_folder(spark: "SparkSession", settings: Settings, root: str, folder: s
                 break
             # This folder is read again by a task, from its start.
             del images[known:]
-            tasks = [_Walk(path, root, settings.endings, f"{folder}/walk-{n:05d}") for n, path in enumerate(pending)]
+            count = min(len(pending), WALKS * parallelism(spark))
+            shares = [list(pending)[part::count] for part in range(count)]
+            tasks = [_Walk(share, root, settings.endings, f"{folder}/walk-{n:05d}") for n, share in enumerate(shares)]
             listing = write_parts(images, f"{folder}/driver")
             for part in run_tasks(spark, _walk, tasks):
                 listing.add(part)
@@ -222,16 +228,16 @@ def _is_loop(path: str, root: str) -> bool:
 
 @dataclass(frozen=True)
 class _Walk:
-    """A folder for one task to walk, and the start of its parts' addresses."""
+    """Folders for one task to walk, and the start of its parts' addresses."""
 
-    path: str
+    paths: list[str]
     root: str
     endings: tuple[str, ...]
     target: str
 
 
 def _walk(task: _Walk) -> Listing:
-    folders = _opened(deque([task.path]), task.root, task.endings)
+    folders = _opened(deque(task.paths), task.root, task.endings)
     return write_parts(chain.from_iterable(folders), task.target)
 
 

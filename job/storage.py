@@ -14,11 +14,10 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from job import s3
 from job.errors import JobError
@@ -32,8 +31,7 @@ _NOT_XML = re.compile(r"[\x00-\x1f\ufffe\uffff]")
 _RANGE_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One child of a folder or prefix.
 
     Attributes
@@ -266,6 +264,8 @@ def text(address: str) -> str:
 
     A backslash becomes one of those in such a name, so that no two look alike.
     """
+    if address.isascii():
+        return address
     raw = address.encode(errors="surrogateescape")
     try:
         return raw.decode()
