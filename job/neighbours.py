@@ -42,7 +42,7 @@ class Confused:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A picture whose neighbours have another label: which, and their share of the votes beyond its own label's."""
+    """A picture whose neighbours have another label: which, and the share of the votes that it has."""
 
     picture: int
     suggested: int
@@ -109,12 +109,12 @@ def suspects(labels: Indexes, near: Neighbours) -> list[Suspect]:
     found = []
     for picture, (own, row) in enumerate(zip(labels.tolist(), votes.tolist(), strict=True)):
         counts = Counter(row)
-        mine = counts.pop(own, 0)
+        del counts[own]
         if not counts:
             continue
         suggested, most = counts.most_common(1)[0]
         if 2 * most > len(row):
-            found.append(Suspect(picture, suggested, (most - mine) / len(row)))
+            found.append(Suspect(picture, suggested, most / len(row)))
     return sorted(found, key=lambda one: (-one.share, float(near.distances[one.picture, 0])))
 
 

@@ -123,13 +123,10 @@ function sizes() {
   const rows = data.sizes.map(([across, down, count]) =>
     [`${across} \u00d7 ${down}`, count, bar(count / data.sizes[0][2])]);
   const others = data.other_sizes
-    ? `${amount(data.other_sizes, "picture has another size", "pictures have other sizes")}. `
-    : "";
-  const part = sample.shown < sample.of
-    ? `Sizes are those of ${number(sample.shown)} of ${amount(sample.of, "usable picture")}.`
+    ? `${amount(data.other_sizes, "picture has another size", "pictures have other sizes")}.`
     : "";
   return make("div", {}, table("Sizes in pixels", ["Width \u00d7 height", "Pictures", ""], rows, 10),
-    make("p", { class: "muted" }, others + part));
+    make("p", { class: "muted" }, others));
 }
 
 function rejections() {
@@ -315,9 +312,9 @@ function show(point) {
   ring.hidden = false;
   ring.style.setProperty("--x", `${left}px`);
   ring.style.setProperty("--y", `${top}px`);
-  // The card lies towards the middle, so that it hides neither its point nor the rest of the edge.
-  card.style.setProperty("--left", left > plot.clientWidth / 2 ? `${left - 20}px - 18rem` : `${left + 20}px`);
-  card.style.setProperty("--top", false ? `${top - 20}px - 8rem` : `${top + 20}px`);
+  // The card lies above its point or below it, towards the middle.
+  card.style.setProperty("--left", `${left}px - 9rem`);
+  card.style.setProperty("--top", top > plot.clientHeight / 2 ? `${top - 20}px - 8rem` : `${top + 20}px`);
   card.replaceChildren(make("div", {}, tile(point),
     words(pathed(points.path[point]), strong(labelOf(point)), `Picture ${number(point + 1)} of ${number(total)}`)));
 }
@@ -401,6 +398,7 @@ function startMap() {
     ? `${number(sample.shown)} of ${amount(sample.of, "picture")} are shown. `
     : `${sample.of === 1 ? "The one usable picture is" : `All ${number(sample.of)} usable pictures are`} shown. `,
   "Pictures that look alike to the model lie close together.",
+  sample.missing ? ` ${number(sample.missing)} could not be fetched any more, and are gray.` : "",
   present.size > HUES * symbols.length ? " There are more labels than looks: some share colour and symbol." : "");
   for (const [select, chosen] of [[across, 0], [up, 1]]) {
     for (let column = 0; column < width; column++) {
@@ -439,7 +437,8 @@ if (separation) {
   const { accuracy, low, high, n, labels, by_label, confused } = separation;
   put($("separation"),
     make("p", {}, `For ${percent(accuracy)} of ${amount(n, "picture")} with ${amount(labels, "label")}, the most `
-      + `similar other picture has the same label (95% interval: ${percent(low)} to ${percent(high)}).${ofSample}`),
+      + `similar other picture has the same label (95% interval: ${percent(low)} to ${percent(high)}).${ofSample} Where pictures were taken in series, `
+      + "that is likely another of the same series: pictures of things new to the archive are harder."),
     table("Labels by how often that holds, worst first", ["Label", "Pictures", "Right", "Share", ""],
       by_label.map(([label, count, right]) =>
         [named(label), count, right, percent(right / count), bar(right / count)]), 10),
@@ -458,21 +457,23 @@ if (separation) {
 /* Label errors, near-copies, outliers */
 
 function fill(section, items, { intro, none, build }) {
+  const found = data.totals[section];
+  const first = found > items.length ? ` The first ${items.length} of ${number(found)} are shown.` : "";
   const all = files[section] ? [" All of them are in ", link(files[section]), "."] : [];
   put($(section), items.length
-    ? [make("p", {}, intro, ofSample, ...all), ...cards(items, build)]
+    ? [make("p", {}, intro, ofSample, first, ...all), ...cards(items, build)]
     : make("p", {}, none));
 }
 
 fill("suspects", data.suspects, {
-  intro: "Pictures whose most similar pictures have another label, the surest first.",
+  intro: "Pictures whose ten most similar ones mostly have one other label, the surest first.",
   none: separation ? `No label looks wrong.${ofSample}` : "Not looked for, as the separation of labels is not known.",
   build: ({ point, label, suggested, share }) => [tile(point), words(pathed(points.path[point]),
     ["Called ", strong(label), ", looks like ", strong(suggested), ` (${percent(share)} of its neighbours)`])],
 });
 
 fill("copies", data.copies, {
-  intro: "Pictures that are the same, or nearly.",
+  intro: "Pictures that are the same: byte by byte, or saved anew or resized, so that brightness differs little (of 255).",
   none: `No two pictures are near-copies.${ofSample}`,
   build: ({ points: group, kind, difference }) => [strip("Copies", group), words(
     kind === "same bytes" ? kind : `${kind}, difference ${number(difference)}`,
@@ -480,10 +481,10 @@ fill("copies", data.copies, {
 });
 
 fill("outliers", data.outliers, {
-  intro: "Pictures unlike all others, the strangest first.",
+  intro: "Pictures far from all others, the farthest first.",
   none: `No picture stands out.${ofSample}`,
   build: ({ point, score }) =>
-    [tile(point), words(pathed(points.path[point]), named(labelOf(point)), `Score ${number(score)}`)],
+    [tile(point), words(pathed(points.path[point]), named(labelOf(point)), `${score.toFixed(1)} times as far from its neighbours as half of all pictures are`)],
 });
 
 /* The run */

@@ -23,7 +23,7 @@ def test_every_cell_runs_and_tells_of_the_results(
     featurize(spark, settings)
     reduce(spark, settings)
     monkeypatch.setenv("OUTPUT", settings.output)
-    notebook = nbformat.read(ROOT / "examples" / "explore.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "examples" / "explore.ipynb", as_version=4)  # type: ignore[no-untyped-call]
     assert not any(cell.get("outputs") for cell in notebook.cells)  # as it is committed
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]

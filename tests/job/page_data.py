@@ -2,15 +2,11 @@
 
 import base64
 import io
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
-
-PAGE = Path(__file__).resolve().parents[2] / "job" / "page"
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -20,18 +16,6 @@ HOSTILE = [
     "it's & \u202e reversed",
     "</script><script>alert(4)</script>",
 ]
-
-
-def render(data: dict[str, Any]) -> str:
-    """Return the page with its data in it."""
-    text = json.dumps(data, ensure_ascii=True)
-    for mark in "<>&":
-        text = text.replace(mark, f"\\u{ord(mark):04x}")
-    page = (PAGE / "report.html").read_text()
-    parts = {"css": "report.css", "plotly": "plotly-basic.min.js", "script": "report.js"}
-    for name, file in parts.items():
-        page = page.replace(f"{{{{{name}}}}}", (PAGE / file).read_text())
-    return page.replace("{{data}}", text)
 
 
 def tiles(hues: list[int], side: int = 48, columns: int = 40, rows: int = 25) -> dict[str, Any]:
@@ -122,7 +106,7 @@ def page_data(
                 {"low": order[:6, i].tolist(), "high": order[::-1][:6, i].tolist()} for i in range(min(6, components))
             ],
         },
-        "sample": {"of": of, "neighbours": min(of, 4 * pictures), "shown": pictures},
+        "sample": {"of": of, "neighbours": min(of, 4 * pictures), "shown": pictures, "missing": 0},
         "points": {
             "prefix": "/data/fruit/",
             "path": path,
@@ -146,6 +130,7 @@ def page_data(
         if pictures > 2
         else [],
         "outliers": [{"point": i, "score": 3.2 - i / 20} for i in range(min(few, 5))],
+        "totals": {"suspects": 60, "copies": 3, "outliers": 2},
         "files": {
             "suspects": "report_suspects.csv",
             "copies": "report_copies.csv",
