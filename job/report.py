@@ -34,7 +34,7 @@ from job.neighbours import (
 from job.progress import Progress
 from job.results import REJECTED_CSV, read_run, write_csv
 from job.session import ship
-from job.settings import Settings
+from job.settings import DEFAULT_COMPONENTS, Settings
 from job.store import Current, read_current
 from job.survey import TILE, Sample, Survey, sample, survey
 
@@ -284,7 +284,7 @@ def _asked(settings: dict[str, Any]) -> str:
         return f"the basis in {settings['pca_model']}"
     if settings["variance"] is not None:
         return f"{settings['variance']:g} of the variance"
-    return f"{settings['components']} components" if settings["components"] else "the default"
+    return f"{settings['components'] or DEFAULT_COMPONENTS} components"
 
 
 def _places(data: dict[str, Any]) -> Iterable[tuple[Any, Any]]:
