@@ -2,8 +2,9 @@
 
 import logging
 import os
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from multiprocessing import get_context
@@ -68,15 +69,18 @@ def job_session() -> Iterator["SparkSession"]:
 
 
 @contextmanager
-def plain_session() -> Iterator["SparkSession"]:
-    """Yield a session as Spark makes it, but on every core and with 4 GB of memory."""
+def plain_session(memory: str = "4g", options: Mapping[str, str] | None = None) -> Iterator["SparkSession"]:
+    """Yield a session as Spark makes it, but on every core, with that much memory, silent, and with some options."""
     from pyspark.sql import SparkSession  # noqa: PLC0415 - in the child only
 
-    os.environ["JAVA_HOME"] = str(find_java())
-    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
-    builder = SparkSession.Builder().master("local[*]").config("spark.driver.memory", "4g")
+    java = find_java()
+    os.environ |= {"JAVA_HOME": str(java), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
     silent = f"-Dlog4j2.configurationFile={Path(job.__file__).with_name('log4j2.properties').as_uri()}"
-    builder = builder.config("spark.ui.enabled", "false").config("spark.driver.extraJavaOptions", silent)
+    builder = SparkSession.Builder().master("local[*]").config("spark.driver.memory", memory)
+    builder = builder.config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
+    builder = builder.config("spark.driver.extraJavaOptions", silent)
+    for name, value in (options or {}).items():
+        builder = builder.config(name, value)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     try:

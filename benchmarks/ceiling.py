@@ -3,36 +3,20 @@
 Pillow and the same LiteRT model, batch 1, one thread; no framework, no checks, no limits, nothing written.
 """
 
-import multiprocessing
-import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.harness import cores
+from benchmarks.harness import cores, together
 from job.model import TFLITE
 
 
 def ceiling(images: Path, model: Path) -> float:
     """Return the seconds from the moment all processes are ready until the last one is done."""
-    count = cores()
     paths = sorted(images.rglob("*.jpg"))
-    context = multiprocessing.get_context("spawn")
-    ready = context.Barrier(count + 1)
-    shares = [paths[number::count] for number in range(count)]
-    workers = [context.Process(target=_work, args=(ready, share, model)) for share in shares]
-    for worker in workers:
-        worker.start()
-    ready.wait()
-    started = time.perf_counter()
-    for worker in workers:
-        worker.join()
-    seconds = time.perf_counter() - started
-    if any(worker.exitcode for worker in workers):
-        raise RuntimeError("a process of the ceiling has failed")
-    return seconds
+    return together(_work, [(paths[number :: cores()], model) for number in range(cores())])
 
 
 def _work(ready: Barrier, paths: list[Path], model: Path) -> None:

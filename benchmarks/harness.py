@@ -5,6 +5,7 @@ Contenders take turns, each round in the other direction, so that a machine that
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -175,6 +176,26 @@ def timed(function: Callable[[], object]) -> float:
     started = time.perf_counter()
     function()
     return time.perf_counter() - started
+
+
+def together(target: Callable[..., None], shares: Sequence[tuple[object, ...]]) -> float:
+    """Return the seconds from the moment that processes, one for each share, are ready until the last one is done.
+
+    Each calls `target(ready, *share)`, and begins its work when `ready.wait()` returns.
+    """
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(len(shares) + 1)
+    workers = [context.Process(target=target, args=(ready, *share)) for share in shares]
+    for worker in workers:
+        worker.start()
+    ready.wait()
+    started = time.perf_counter()
+    for worker in workers:
+        worker.join()
+    seconds = time.perf_counter() - started
+    if any(worker.exitcode for worker in workers):
+        raise RuntimeError(f"a process of {target.__module__} has failed")
+    return seconds
 
 
 @contextmanager

@@ -6,8 +6,6 @@ heap, as it keeps every file on the driver, and few large partitions. The job ha
 """
 
 import multiprocessing
-import os
-import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -20,15 +18,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks import inputs
+from benchmarks.apart import plain_session
 from benchmarks.harness import Bench, bench, die, parser, timed, watched
 from benchmarks.server import PICTURES, Contents, serving
 from job import storage
 from job.listing import list_images
-from job.session import Log, find_java, local_session, ship
+from job.session import Log, local_session, ship
 from job.settings import Settings
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    pass
 
 JOB, SPARK, LOADED = "job", "Spark, rows of them", "Spark, on the driver"
 CONTENT = b"not empty"
@@ -109,7 +108,8 @@ def by_job(connection: Connection, address: str) -> None:
 
 def by_spark(connection: Connection, address: str) -> None:
     """List with Spark's `binaryFile` source: rows that go nowhere, or no more than the driver's own list of files."""
-    with _plain_session() as spark:
+    # Else a million files make 31,250 partitions.
+    with plain_session("8g", {"spark.sql.files.openCostInBytes": "0"}) as spark:
         reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true").option("pathGlobFilter", "*.jpg")
         [row] = reader.load(address).selectExpr("count(path)", "sum(length)", "max(modificationTime)").collect()
         connection.send(Found(row[0], row[1]))
@@ -128,26 +128,6 @@ def by_spark(connection: Connection, address: str) -> None:
                         )
                     )
                 )
-
-
-@contextmanager
-def _plain_session() -> Iterator["SparkSession"]:
-    from pyspark.sql import SparkSession  # noqa: PLC0415 - in the child only
-
-    java = find_java()
-    os.environ |= {"JAVA_HOME": str(java), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
-    options: dict[str, bool | float | int | str | None] = {
-        "spark.driver.memory": "8g",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.log.level": "ERROR",
-        "spark.sql.files.openCostInBytes": "0",  # else a million files make 31,250 partitions
-    }
-    spark = SparkSession.builder.master("local[*]").config(map=options).getOrCreate()
-    try:
-        yield spark
-    finally:
-        spark.stop()
 
 
 def compare(found: Bench, folder: Path) -> None:

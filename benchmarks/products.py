@@ -4,7 +4,6 @@ A share of the work is one block of vectors and a factor for each time that it i
 nothing, and what must come out is known without going through them.
 """
 
-import multiprocessing
 import time
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.harness import cores
+from benchmarks.harness import cores, together
 from benchmarks.vectors import D, block
 from job.pca import Basis, Moments, fit, merge_all
 from job.store import BATCH_ROWS
@@ -69,20 +68,7 @@ def expected(work: list[Share], k: int) -> Basis:
 
 def products(work: list[Share]) -> float:
     """Return the seconds of `x.T @ x` in float64 for every block, and nothing else, in as many processes as cores."""
-    count = cores()
-    context = multiprocessing.get_context("spawn")
-    ready = context.Barrier(count + 1)
-    workers = [context.Process(target=_products, args=(ready, work[number::count])) for number in range(count)]
-    for worker in workers:
-        worker.start()
-    ready.wait()
-    started = time.perf_counter()
-    for worker in workers:
-        worker.join()
-    seconds = time.perf_counter() - started
-    if any(worker.exitcode for worker in workers):
-        raise RuntimeError("a process of the bare products has failed")
-    return seconds
+    return together(_products, [(work[number :: cores()],) for number in range(cores())])
 
 
 def _products(ready: Barrier, work: list[Share]) -> None:

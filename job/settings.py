@@ -20,6 +20,7 @@ REDUCE = "reduce"
 PRUNE = "prune"
 CHECK = "check"
 REPORT = "report"
+EVERY = (FEATURIZE, REDUCE, REPORT, PRUNE, CHECK)
 
 
 def _option(default: Any, text: str, *stages: str, **more: Any) -> Any:
@@ -31,9 +32,7 @@ def _option(default: Any, text: str, *stages: str, **more: Any) -> Any:
 class Settings:
     """The options of the job. Which stages use a field, its unit, range and default stand with it."""
 
-    output: str = _option(
-        "", "folder or s3:// prefix for all that is written", FEATURIZE, REDUCE, REPORT, PRUNE, CHECK, metavar="DIR"
-    )
+    output: str = _option("", "folder or s3:// prefix for all that is written", *EVERY, metavar="DIR")
     images: str = _option(
         "",
         "folder or s3:// prefix of pictures, read recursively, the label being the parent folder's name; or a CSV or"
@@ -109,26 +108,9 @@ class Settings:
     csv: bool = _option(True, "do not write pca_matrix.csv (for millions of images)", REDUCE)
     report: bool = _option(True, "do not make report.html, which looks at up to 5,000 pictures again", REDUCE)
     dry_run: bool = _option(False, "say what would be deleted, delete nothing", PRUNE)
-    master: str | None = _option(
-        None,
-        "Spark master; by default every core of this machine",
-        FEATURIZE,
-        REDUCE,
-        REPORT,
-        PRUNE,
-        CHECK,
-        metavar="URL",
-    )
-    ui: bool = _option(False, "serve Spark's own web page while the run lasts", FEATURIZE, REDUCE, REPORT, PRUNE, CHECK)
-    verbose: bool = _option(
-        False,
-        "show on the terminal what Spark and its workers write to the log",
-        FEATURIZE,
-        REDUCE,
-        REPORT,
-        PRUNE,
-        CHECK,
-    )
+    master: str | None = _option(None, "Spark master; by default every core of this machine", *EVERY, metavar="URL")
+    ui: bool = _option(False, "serve Spark's own web page while the run lasts", *EVERY)
+    verbose: bool = _option(False, "show on the terminal what Spark and its workers write to the log", *EVERY)
 
     def __post_init__(self) -> None:
         """Refuse values out of range and options that contradict each other, in the words of the command line."""
