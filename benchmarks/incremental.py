@@ -12,25 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from benchmarks import inputs
 from benchmarks.features import run as run_job
 from benchmarks.features import session, settings
 from benchmarks.harness import bench, die, parser, timed
+from benchmarks.vectors import FILE_ROWS, RUN, D, write
 from benchmarks.whole_run import time_run
 from job.featurize import fingerprint
 from job.model import read_model
 from job.results import read_run
 from job.settings import Settings
-from job.store import BATCH_ROWS, OK, SCHEMA, File, commit, features_writer, wave_name
+from job.store import File, commit, wave_name
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# As the job cuts them at 220 pictures a second: tasks of 15 seconds a core, waves of 180.
-FILE_ROWS = 1_650
-WAVE_FILES = 24
+WAVE_FILES = 24  # waves of 180 seconds
 ELSEWHERE = ("featurize", "pca")
 
 
@@ -42,7 +40,7 @@ def store(images: Path, model: Path, count: int) -> Path:
         paths = sorted(images.glob("*/*.jpg"), key=lambda path: path.name)[:count]
         rng = np.random.default_rng(0)
         for number, start in enumerate(range(0, count, FILE_ROWS * WAVE_FILES)):
-            wave = wave_name(known, "20260101T000000-000000", number)
+            wave = wave_name(known, RUN, number)
             here = paths[start : min(count, start + FILE_ROWS * WAVE_FILES)]
             files = [
                 _write(folder, f"{wave}/part-{index:05d}.parquet", here[first : first + FILE_ROWS], rng)
@@ -55,26 +53,15 @@ def store(images: Path, model: Path, count: int) -> Path:
 
 def _write(output: Path, name: str, paths: list[Path], rng: np.random.Generator) -> File:
     statuses = [path.stat() for path in paths]
-    n, d = len(paths), 1280
-    values = np.maximum(rng.standard_normal(n * d, np.float32), 0)
-    columns: dict[str, Any] = {
+    values = np.maximum(rng.standard_normal((len(paths), D), np.float32), 0)
+    pictures: dict[str, list[Any]] = {
         "path": [str(path) for path in paths],
         "label": [path.parent.name for path in paths],
         "length": [status.st_size for status in statuses],
-        "modified": pa.array([status.st_mtime_ns // 1000 for status in statuses], SCHEMA.field("modified").type),
-        "status": [OK] * n,
-        "reason": [None] * n,
-        "error": [None] * n,
-        "width": [100] * n,
-        "height": [100] * n,
-        "features": pa.ListArray.from_arrays(np.arange(n + 1, dtype=np.int32) * d, values),
-        "run": ["20260101T000000-000000"] * n,
+        "modified": [status.st_mtime_ns // 1000 for status in statuses],
     }
-    path = output / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with features_writer(path) as writer:
-        writer.write_table(pa.table(columns, schema=SCHEMA), BATCH_ROWS)
-    return File(name, n, path.stat().st_size)
+    write(output / name, values, pictures)
+    return File(name, len(paths), (output / name).stat().st_size)
 
 
 def beyond(output: Path, seconds: float, counts: dict[str, int]) -> dict[str, float]:

@@ -28,7 +28,7 @@ from job.store import (
 D = 1280
 FILE_ROWS = 1_650  # as the job cuts them at 220 pictures a second: tasks of 15 seconds a core
 _DIRECTIONS = 100
-_RUN, _FINGERPRINT = "20260101T000000-000000", "0" * 16
+RUN, _FINGERPRINT = "20260101T000000-000000", "0" * 16
 
 
 def block(n: int, seed: int) -> NDArray[np.float32]:
@@ -46,18 +46,22 @@ def block(n: int, seed: int) -> NDArray[np.float32]:
 def store(count: int) -> tuple[Path, Current]:
     """Return an output whose features table has so many vectors, made once, and what of it is current."""
     folder = inputs.INPUTS / f"vectors-{count}"
-    wave = wave_name(_FINGERPRINT, _RUN, 0)
+    wave = wave_name(_FINGERPRINT, RUN, 0)
     done = folder / ".done"
     starts = range(0, count, FILE_ROWS)
     names = [f"{wave}/part-{number:05d}.parquet" for number in range(len(starts))]
     if not done.exists():
         shutil.rmtree(folder, ignore_errors=True)
         for seed, (name, start) in enumerate(zip(names, starts, strict=True)):
-            write(folder / name, block(min(FILE_ROWS, count - start), seed), start)
-    rows = [min(FILE_ROWS, count - start) for start in starts]
-    files = [File(name, n, (folder / name).stat().st_size) for name, n in zip(names, rows, strict=True)]
+            rows = range(start, min(count, start + FILE_ROWS))
+            paths = [f"/pictures/label/{row:08d}.jpg" for row in rows]
+            same = {"label": "label", "length": 3_000, "modified": 0}
+            pictures = {"path": paths} | {key: [value] * len(rows) for key, value in same.items()}
+            write(folder / name, block(len(rows), seed), pictures)
+    lengths = [min(FILE_ROWS, count - start) for start in starts]
+    files = [File(name, n, (folder / name).stat().st_size) for name, n in zip(names, lengths, strict=True)]
     current = Current(
-        run=_RUN,
+        run=RUN,
         fingerprint=_FINGERPRINT,
         model={"features": D},
         settings={},
@@ -74,22 +78,13 @@ def store(count: int) -> tuple[Path, Current]:
     return folder.resolve(), current
 
 
-def write(path: Path, values: NDArray[np.float32], start: int) -> None:
-    """Write a features file of vectors [n, d] as the job does, of pictures numbered so."""
+def write(path: Path, values: NDArray[np.float32], pictures: dict[str, list[Any]]) -> None:
+    """Write a features file of vectors [n, d] as the job does; `pictures`: path, label, length, modified of each."""
     n, d = values.shape
-    columns: dict[str, Any] = {
-        "path": [f"/pictures/label/{start + row:08d}.jpg" for row in range(n)],
-        "label": ["label"] * n,
-        "length": [3_000] * n,
-        "modified": pa.array([0] * n, SCHEMA.field("modified").type),
-        "status": [OK] * n,
-        "reason": [None] * n,
-        "error": [None] * n,
-        "width": [100] * n,
-        "height": [100] * n,
-        "features": pa.ListArray.from_arrays(np.arange(n + 1, dtype=np.int32) * d, values.ravel()),
-        "run": [_RUN] * n,
-    }
+    features = pa.ListArray.from_arrays(np.arange(n + 1, dtype=np.int32) * d, values.ravel())
+    same = {"status": OK, "reason": None, "error": None, "width": 100, "height": 100, "run": RUN}
+    columns: dict[str, Any] = pictures | {name: [value] * n for name, value in same.items()} | {"features": features}
+    columns["modified"] = pa.array(columns["modified"], SCHEMA.field("modified").type)
     path.parent.mkdir(parents=True, exist_ok=True)
     with features_writer(path) as writer:
         writer.write_table(pa.table(columns, schema=SCHEMA), BATCH_ROWS)
