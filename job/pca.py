@@ -127,8 +127,14 @@ class Basis:
 
         Spark ML's PCA does not centre what it projects: its values are these plus `components @ mean`.
         """
-        result: Floats = (np.asarray(vectors, np.float64) - self.mean) @ self.components.T
-        return result
+        return self.split(vectors)[0]
+
+    def split(self, vectors: NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
+        """Return the coordinates [n, k] of vectors [n, d], and the lengths [n] of what the components leave of them."""
+        centred = np.asarray(vectors, np.float64) - self.mean
+        coordinates: Floats = centred @ self.components.T
+        rest = np.einsum("nd,nd->n", centred, centred) - np.einsum("nk,nk->n", coordinates, coordinates)
+        return coordinates, np.sqrt(np.maximum(rest, 0))
 
     def orthonormal_error(self) -> float:
         """Return the largest deviation of `components @ components.T` from the identity."""

@@ -1,5 +1,6 @@
-"""Spark stage: features -> pca_model, pca_results, pca_matrix.csv, rejected.csv, the report, run.json."""
+"""Spark stage: features -> pca_model, pca_results, their index, pca_matrix.csv, rejected.csv, the report, run.json."""
 
+import hashlib
 import secrets
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ import pyarrow.parquet as pq
 from job import storage
 from job.errors import JobError, RunError
 from job.image import DECODER_VERSION
+from job.index import IndexDescription, IndexPart, write_description, write_part
+from job.index import schema as index_schema
 from job.lock import check_held, locked
 from job.model import DESCRIPTION, TFLITE
 from job.pca import Basis, Moments, fit
@@ -95,7 +98,7 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
         try:
             result = _reduce(spark, settings, work, known, progress)
         except BaseException:
-            for folder in (work.model, work.results):
+            for folder in (work.model, work.results, work.index):
                 storage.remove(storage.join(output, folder))
             raise
         finally:
@@ -140,7 +143,7 @@ def read_basis(address: str) -> Basis:
 
 @dataclass(frozen=True)
 class _Work:
-    """One reduction's addresses: `model` and `results` below the output, `rejected` whole."""
+    """One reduction's addresses: `model`, `results` and `index` below the output, `rejected` whole."""
 
     output: str
     run: str
@@ -158,6 +161,10 @@ class _Work:
     @property
     def results(self) -> str:
         return f"pca_results/run={self.run}"
+
+    @property
+    def index(self) -> str:
+        return f"neighbours/run={self.run}"
 
     @property
     def rejected(self) -> str:
@@ -181,7 +188,9 @@ def _reduce(
     k = len(basis.components)
     groups = deal(current.selections, max(cores, -(-summary.ok.total() * k // _TASK_VALUES)))
     written = run_tasks(spark, _project, [_Projection(work, *group) for group in enumerate(groups)])
-    parts = [storage.join(work.output, work.results, part) for part in written if part]
+    index = [part for part in written if part]
+    write_description(storage.join(work.output, work.index), _describe(work, basis, index))
+    parts = [storage.join(work.output, work.results, _parquet(part)) for part in index]
     seconds["results"] = clock.lap()
     validation = validate(current, summary, run_tasks(spark, read_back, [Part(part, k) for part in parts]), basis)
     faults = [f"{what}: {result}" for what, result in validation.items() if result != RIGHT]
@@ -198,7 +207,7 @@ def _reduce(
 
     result = {
         "run": work.run,
-        "results": {"pca_model": work.model, "pca_results": work.results},
+        "results": {"pca_model": work.model, "pca_results": work.results, "neighbours": work.index},
         "settings": current.settings | {name: getattr(settings, name) for name in _OWN},
         "model": current.model | {"fingerprint": current.fingerprint},
         "counts": current.counts,
@@ -266,28 +275,50 @@ class _Projection:
     selections: list[Selection]
 
 
-def _project(task: _Projection) -> str | None:
-    """Project one task's features, in a worker; write them sorted by path and return the part's name."""
+def _project(task: _Projection) -> IndexPart | None:
+    """Project one task's features, in a worker; write them, sorted by path, as a part of the results and of the index.
+
+    The two are named alike, but for the ending.
+    """
     basis = read_basis(storage.join(task.work.output, task.work.model, BASIS))
-    table = pa.Table.from_batches(_projected(task, basis), RESULTS_SCHEMA).sort_by("path")
-    if not table.num_rows:
+    k = len(basis.components)
+    rows = pa.Table.from_batches(_projected(task, basis), index_schema(k)).sort_by("path")
+    if not rows.num_rows:
         return None
-    name = f"part-{task.number:05d}.parquet"
-    with storage.create(storage.join(task.work.output, task.work.results, name)) as path:
-        pq.write_table(table, path, compression="zstd")
-    return name
+    part = write_part(storage.join(task.work.output, task.work.index, f"part-{task.number:05d}.arrow"), rows)
+    with storage.create(storage.join(task.work.output, task.work.results, _parquet(part))) as path:
+        pq.write_table(_results(rows), path, compression="zstd")
+    return part
 
 
 def _projected(task: _Projection, basis: Basis) -> Iterator[pa.RecordBatch]:
-    k = len(basis.components)
+    schema = index_schema(len(basis.components))
     for batch in read_batches(task.work.output, task.selections, ["path", "label", "status", "features"]):
         usable = batch.filter(pc.equal(batch.column("status"), OK))
-        values = pa.array(basis.project(vectors(usable, task.work.features)).astype(np.float32).ravel())
-        offsets = pa.array(np.arange(usable.num_rows + 1, dtype=np.int32) * k)
-        coordinates = pa.ListArray.from_arrays(offsets, values).cast(RESULTS_SCHEMA.field("pca_features").type)
-        yield pa.RecordBatch.from_arrays(
-            [usable.column("path"), usable.column("label"), coordinates], schema=RESULTS_SCHEMA
-        )
+        coordinates, residuals = basis.split(vectors(usable, task.work.features))
+        columns = [
+            usable.column("path"),
+            usable.column("label").cast(schema.field("label").type),
+            pa.array(residuals.astype(np.float32)),
+            pa.FixedSizeListArray.from_arrays(coordinates.astype(np.float32).ravel(), type=schema.field(3).type),
+        ]
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _results(rows: pa.Table) -> pa.Table:
+    """Return the rows of an index as those of the results: without residuals, with the contract's types."""
+    renamed = rows.select(["path", "label", "components"]).rename_columns(RESULTS_SCHEMA.names)
+    return renamed.cast(RESULTS_SCHEMA)
+
+
+def _parquet(part: IndexPart) -> str:
+    return part.name.replace(".arrow", ".parquet")
+
+
+def _describe(work: _Work, basis: Basis, parts: list[IndexPart]) -> IndexDescription:
+    sha256 = hashlib.sha256(basis.to_bytes()).hexdigest()
+    rows = sum(part.rows for part in parts)
+    return IndexDescription(work.run, work.current.fingerprint, sha256, rows, len(basis.components), tuple(parts))
 
 
 def _versions(spark: "SparkSession") -> dict[str, str]:
@@ -304,3 +335,4 @@ def _publish(work: _Work, result: dict[str, Any]) -> None:
     write_run(work.output, result)
     remove_runs(work.output, "pca_model", keep=work.run)
     remove_runs(work.output, "pca_results", keep=work.run)
+    remove_runs(work.output, "neighbours", keep=work.run)

@@ -1,8 +1,9 @@
 """What a run leaves for people: the schema of pca_results, pca_matrix.csv, rejected.csv, run.json."""
 
+import io
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -116,14 +117,25 @@ def write_csv(address: str, tables: Iterator[pa.Table], schema: pa.Schema, expec
             # Arrow's writer quotes every name in its own header line: the contract is a plain one.
             file.write((";".join(schema.names) + "\n").encode())
             for table in tables:
-                rows = _harmless(table)
-                # Arrow's `needed` quotes every text; quotes are for texts that would break the line without them.
-                style = "needed" if _needs_quotes(rows) else "none"
-                options = pa.csv.WriteOptions(include_header=False, delimiter=";", quoting_style=style)
-                pa.csv.write_csv(rows, file, options)
+                _write_lines(table, file)
                 count += table.num_rows
         if count != expected:
             raise RunError(f"{address} came to {count} rows where {expected} were expected, and is left as it was")
+
+
+def csv_text(table: pa.Table) -> str:
+    """Return a table as `write_csv` writes it."""
+    file = io.BytesIO((";".join(table.schema.names) + "\n").encode())
+    file.seek(0, io.SEEK_END)
+    _write_lines(table, file)
+    return file.getvalue().decode()
+
+
+def _write_lines(table: pa.Table, file: BinaryIO) -> None:
+    rows = _harmless(table)
+    # Arrow's `needed` quotes every text; quotes are for texts that would break the line without them.
+    style = "needed" if _needs_quotes(rows) else "none"
+    pa.csv.write_csv(rows, file, pa.csv.WriteOptions(include_header=False, delimiter=";", quoting_style=style))
 
 
 def _needs_quotes(table: pa.Table) -> bool:

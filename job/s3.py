@@ -25,6 +25,8 @@ T = TypeVar("T")
 # connection that is dead.
 CONNECT_SECONDS = 5.0
 SILENT_SECONDS = 20.0
+# Kept open for the threads that ask at a time (16 list, 16 fetch); of more than are kept each is made anew.
+CONNECTIONS = 32
 # Of a whole answer: what a picture of 100 MB takes from 3 Mbit/s on.
 ANSWER_SECONDS = 300.0
 # S3 throttles for seconds, until it has split a busy prefix, and rarely for a minute. Waits double from the first to
@@ -88,6 +90,7 @@ def client() -> Any:
             retries={"mode": "standard", "max_attempts": BOTO_RETRIES},
             connect_timeout=CONNECT_SECONDS,
             read_timeout=SILENT_SECONDS,
+            max_pool_connections=CONNECTIONS,
         ),
     )
 

@@ -244,27 +244,25 @@ def read_batches(output: str, selections: list[Selection], columns: list[str]) -
     """
     masks: dict[str, pa.Table] = {}
     for selection in selections:
-        labels: dict[int, str | None] | None = None
-        if selection.mask is not None:
-            if selection.mask not in masks:
-                with storage.open_input(storage.join(output, selection.mask)) as file:
-                    masks = {selection.mask: pq.read_table(file)}
-            table = masks[selection.mask]
-            rows = table.filter(pc.equal(table.column("file"), selection.file.name))
-            labels = dict(zip(rows.column("row").to_pylist(), rows.column("label").to_pylist(), strict=True))
-        start = 0
+        if selection.mask is None:
+            yield from read_file(output, selection.file, columns)
+            continue
+        if selection.mask not in masks:
+            with storage.open_input(storage.join(output, selection.mask)) as file:
+                masks = {selection.mask: pq.read_table(file)}
+        table = masks[selection.mask]
+        chosen = table.filter(pc.equal(table.column("file"), selection.file.name)).sort_by("row").combine_chunks()
+        numbers, start, first = chosen.column("row").to_numpy(), 0, 0
         for batch in read_file(output, selection.file, columns):
-            if labels is None:
-                yield batch
-            else:
-                here = [row for row in range(start, start + batch.num_rows) if row in labels]
-                taken = batch.take(pa.array([row - start for row in here], pa.int32()))
-                if "label" in columns:
-                    today = pa.array([labels[row] for row in here], pa.string())
-                    taken = taken.set_column(taken.schema.get_field_index("label"), SCHEMA.field("label"), today)
-                if taken.num_rows:
-                    yield taken
-            start += batch.num_rows
+            stop = int(np.searchsorted(numbers, start + batch.num_rows))
+            here = numbers[first:stop] - start
+            taken = batch if len(here) == batch.num_rows else batch.take(pa.array(here))
+            if len(here) and "label" in columns:
+                today = chosen.column("label").slice(first, len(here)).combine_chunks()
+                taken = taken.set_column(taken.schema.get_field_index("label"), SCHEMA.field("label"), today)
+            if len(here):
+                yield taken
+            start, first = start + batch.num_rows, stop
 
 
 def read_file(output: str, file: File, columns: list[str]) -> Iterator[pa.RecordBatch]:

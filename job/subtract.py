@@ -4,12 +4,13 @@ A join of metadata in Spark; vectors are not read, and nothing is gathered on th
 """
 
 import pickle
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from job import storage
@@ -142,23 +143,23 @@ def _split(
 ) -> tuple[Listing, str | None, dict[str, int], Counter[str]]:
     """Write one task's share: what is to be inferred, as a listing, and the mask of what is there."""
     todo: list[Image] = []
-    found: dict[str, list[tuple[int, str | None]]] = defaultdict(list)
+    found: list[pa.RecordBatch] = []
     reused: Counter[str] = Counter()
     for batch in batches:
-        for row in batch.to_pylist():
-            if row["file"] is None:
-                todo.append(Image(row["path"], row["label"], row["length"], row["modified"], row["fault"]))
-            else:
-                found[names[row["file"]]].append((row["row"], row["label"]))
-                reused[row["status"]] += 1
+        new = batch.filter(pc.is_null(batch.column("file")))
+        todo += [
+            Image(row["path"], row["label"], row["length"], row["modified"], row["fault"]) for row in new.to_pylist()
+        ]
+        known = batch.filter(pc.is_valid(batch.column("file"))).select(["file", "row", "label", "status"])
+        reused.update(known.column("status").to_pylist())
+        found.append(known)
     listing = write_parts(todo, storage.join(output, target.format("todo")))
-    if not found:
+    if not reused:
         return listing, None, {}, reused
+    rows = pa.Table.from_batches(found)
+    files = pa.array(names, pa.string()).take(rows.column("file").combine_chunks())
+    table = pa.table([files, rows.column("row"), rows.column("label")], schema=_MASK)
     mask = f"{target.format('selection')}.parquet"
-    rows = [
-        (name, row, label) for name in sorted(found) for row, label in sorted(found[name], key=lambda item: item[0])
-    ]
-    columns = dict(zip(_MASK.names, map(list, zip(*rows, strict=True)), strict=True))
     with storage.create(storage.join(output, mask)) as path:
-        pq.write_table(pa.table(columns, schema=_MASK), path)
-    return listing, mask, {name: len(found[name]) for name in found}, reused
+        pq.write_table(table.sort_by([("file", "ascending"), ("row", "ascending")]), path)
+    return listing, mask, dict(Counter(files.to_pylist())), reused

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -38,6 +39,7 @@ _SIDE = 96  # pixels that a picture is decoded to for both
 _BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)
 # Paths of rejected pictures that are kept for each reason.
 _REJECTED_PATHS = 20
+_LARGEST = (1 << 64) - 1
 _COLUMNS = ["path", "label", "length", "modified", "status", "reason", "width", "height"]
 
 
@@ -49,6 +51,7 @@ class Survey:
     reasons: Counter[str] = field(default_factory=Counter)
     rejected: dict[str, list[str]] = field(default_factory=dict)
     sample: list[tuple[int, Image]] = field(default_factory=list)  # with the hashes of their paths
+    bound: int = _LARGEST  # hashes above this are no longer looked at
 
     def add(self, other: "Survey") -> None:
         """Take in what another task has seen."""
@@ -56,7 +59,15 @@ class Survey:
         self.reasons += other.reasons
         for reason, paths in other.rejected.items():
             self.rejected[reason] = sorted([*self.rejected.get(reason, []), *paths])[:_REJECTED_PATHS]
-        self.sample = sorted([*self.sample, *other.sample])[:SAMPLE]
+        self.sample += other.sample
+        if len(self.sample) > 2 * SAMPLE:  # sorted now and then, not for each batch
+            self.trim()
+
+    def trim(self) -> None:
+        """Let go of what is no longer in the sample."""
+        self.sample = sorted(self.sample)[:SAMPLE]
+        if len(self.sample) == SAMPLE:
+            self.bound = self.sample[-1][0]
 
 
 @dataclass(frozen=True)
@@ -90,27 +101,30 @@ def survey(spark: "SparkSession", output: str, current: Current) -> Survey:
     found = Survey()
     for part in run_tasks(spark, partial(_survey, output), shares):
         found.add(part)
+    found.trim()
     return found
 
 
 def _survey(output: str, selections: list[Selection]) -> Survey:
     found = Survey()
     for batch in read_batches(output, selections, _COLUMNS):
-        rows = batch.set_column(3, "modified", batch.column("modified").cast(pa.int64())).to_pylist()
-        usable = [row for row in rows if row["status"] == OK]
-        others = [row for row in rows if row["status"] != OK]
-        here = Survey(
-            Counter((row["width"], row["height"]) for row in usable),
-            Counter(row["reason"] for row in others),
-            sample=[
-                (_hash(row["path"]), Image(row["path"], row["label"], row["length"], row["modified"], None))
-                for row in usable
-            ],
-        )
-        for row in others:
+        usable = batch.filter(pc.equal(batch.column("status"), OK))
+        sizes = zip(usable.column("width").to_pylist(), usable.column("height").to_pylist(), strict=True)
+        here = Survey(Counter(sizes), sample=_smallest(usable, found.bound))
+        for row in batch.filter(pc.not_equal(batch.column("status"), OK)).select(["reason", "path"]).to_pylist():
+            here.reasons[row["reason"]] += 1
             here.rejected.setdefault(row["reason"], []).append(row["path"])
         found.add(here)
     return found
+
+
+def _smallest(usable: pa.RecordBatch, bound: int) -> list[tuple[int, Image]]:
+    """Return those pictures of a batch whose hash is at most the bound."""
+    hashes = [_hash(path) for path in usable.column("path").to_pylist()]
+    few = usable.take(pa.array([row for row, number in enumerate(hashes) if number <= bound], pa.int64()))
+    few = few.set_column(3, "modified", few.column("modified").cast(pa.int64()))
+    images = [Image(row["path"], row["label"], row["length"], row["modified"], None) for row in few.to_pylist()]
+    return list(zip((number for number in hashes if number <= bound), images, strict=True))
 
 
 def _hash(path: str) -> int:

@@ -1,0 +1,115 @@
+"""The index that a run leaves for lookup: `neighbours/run=<id>/`, derived from the results and memory-mappable.
+
+Each part is an Arrow file beside the results' Parquet part of the same pictures, uncompressed, so that what is mapped
+is what is searched. `index.json`, written last, names the parts and what made them.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from job import storage
+from job.errors import JobError
+
+INDEX = "index.json"
+FORMAT = 1
+
+
+def schema(k: int) -> pa.Schema:
+    """Return the schema of a part.
+
+    `components` are the k centred coordinates, `residual` is the Euclidean distance of the features from their
+    projection on the basis: what the components do not tell.
+    """
+    return pa.schema(
+        [
+            ("path", pa.string()),
+            ("label", pa.dictionary(pa.int32(), pa.string())),
+            ("residual", pa.float32()),
+            ("components", pa.list_(pa.field("element", pa.float32()), k)),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class IndexPart:
+    """One Arrow file of the index: its name in the folder, rows and bytes."""
+
+    name: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class IndexDescription:
+    """What `index.json` says.
+
+    Attributes
+    ----------
+    run : str
+        The results that it belongs to.
+    fingerprint : str
+        Of model and decoding: what a picture that is asked about has to go through as well.
+    basis_sha256 : str
+        Hexadecimal digest of the basis that the components are coordinates on.
+    pictures, components : int
+        Rows in all parts, and coordinates of each.
+    parts : tuple of IndexPart
+    format : int
+        Version of this description.
+    """
+
+    run: str
+    fingerprint: str
+    basis_sha256: str
+    pictures: int
+    components: int
+    parts: tuple[IndexPart, ...]
+    format: int = FORMAT
+
+
+def write_part(address: str, rows: pa.Table) -> IndexPart:
+    """Write one part from a table with the columns of `schema`; return what it is."""
+    with storage.create(address) as path:
+        # One batch, so that the coordinates are one array when the file is mapped.
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
+            writer.write_table(rows.combine_chunks())
+        return IndexPart(storage.name(address), rows.num_rows, path.stat().st_size)
+
+
+def write_description(folder: str, description: IndexDescription) -> None:
+    """Write `index.json`: from then on the index counts."""
+    storage.write(storage.join(folder, INDEX), (json.dumps(asdict(description), indent=2) + "\n").encode())
+
+
+def read_description(folder: str) -> IndexDescription:
+    """Read `index.json`; raises `JobError` where it is absent, damaged or of another version."""
+    address = storage.join(folder, INDEX)
+    try:
+        fields: dict[str, Any] = json.loads(storage.read(address))
+        found = fields["format"]
+        if found == FORMAT:
+            parts = tuple(IndexPart(**part) for part in fields.pop("parts"))
+            return IndexDescription(parts=parts, **fields)
+    except (FileNotFoundError, NotADirectoryError):
+        raise JobError(f"no index at {folder}; python -m job reduce makes it") from None
+    except (ValueError, TypeError, KeyError):
+        raise JobError(f"{address} is damaged; python -m job reduce makes it anew") from None
+    raise JobError(
+        f"{address} has format {found}, this version reads format {FORMAT}; python -m job reduce makes it anew"
+    )
+
+
+def map_part(path: Path, k: int) -> pa.Table:
+    """Return a local part's rows without reading them: they are mapped; raises `JobError` where it is damaged."""
+    try:
+        with pa.memory_map(str(path)) as file:
+            table = pa.ipc.open_file(file).read_all()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise JobError(f"{path} is damaged ({error}); python -m job reduce makes it anew") from None
+    if table.schema != schema(k):
+        raise JobError(f"{path} is no index of {k} components; python -m job reduce makes it anew")
+    return table

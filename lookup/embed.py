@@ -1,0 +1,143 @@
+"""Encoded pictures in, coordinates out: through the decoding, the model and the basis that an output's results have."""
+
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from job import storage
+from job.errors import JobError
+from job.featurize import decoding, fingerprint
+from job.index import IndexDescription
+from job.isolated import Decoder, Way
+from job.model import Engine, Model, read_model
+from job.pca import Basis
+from job.reduce import BASIS, read_basis
+from job.settings import Settings
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a picture lies: `components` float32 [k], centred, and `residual`, what they do not tell of it."""
+
+    components: NDArray[np.float32]
+    residual: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What turns a picture into a point, as the results of an output were made: to be shared by `Embedder`s.
+
+    Attributes
+    ----------
+    way : Way
+        How pictures are decoded, and within which limits.
+    model : Model
+    basis : Basis
+    """
+
+    way: Way
+    model: Model
+    basis: Basis
+
+    def limited(self, max_pixels: int, seconds: float) -> "Recipe":
+        """Return the recipe with tighter limits: which pictures are refused changes, what they become does not."""
+        way = replace(
+            self.way, max_pixels=min(max_pixels, self.way.max_pixels), seconds=min(seconds, self.way.seconds)
+        )
+        return replace(self, way=way)
+
+
+def read_recipe(output: str, run: dict[str, Any], description: IndexDescription) -> Recipe:
+    """Read the model, the basis and the decoding of an output's results.
+
+    Raises
+    ------
+    JobError
+        Where they are absent, damaged, or not those that the index was made with.
+    """
+    settings = Settings(**{name: run["settings"][name] for name in Settings.__dataclass_fields__ if name in run["settings"]})
+    folder = storage.join(output, "model")
+    model = read_model(folder)
+    if fingerprint(model, settings) != description.fingerprint:
+        raise JobError(
+            f"the model in {folder} or this version's decoder is not what made the results there;"
+            " run python -m job run again with the model that shall be used"
+        )
+    address = storage.join(output, run["results"]["pca_model"], BASIS)
+    basis = read_basis(address)
+    if basis.fingerprint != description.fingerprint or len(basis.components) != description.components:
+        raise JobError(f"{address} is not the basis that the index was made with; python -m job reduce makes both anew")
+    return Recipe(decoding(model, settings), model, basis)
+
+
+class Embedder:
+    """Turns pictures into points, one at a time; to be closed, or used in a `with` statement.
+
+    Decoding is done by a child process: a picture that crashes or hangs the decoder costs that one only.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._engine = Engine(recipe.model)
+        self._decoder = Decoder(recipe.way, isolated=True)
+
+    def __enter__(self) -> "Embedder":
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the child process."""
+        self.close()
+
+    def close(self) -> None:
+        """End the child process."""
+        self._decoder.close()
+
+    def point(self, data: bytes) -> Point:
+        """Return where a picture lies; raises `Rejected` with the reason for one that cannot be used."""
+        features = self._engine.features(self._decoder.decode(data).pixels)
+        coordinates, residuals = self._recipe.basis.split(features[None])
+        return Point(coordinates[0].astype(np.float32), float(residuals[0]))
+
+
+
+
+class Embedders:
+    """A few embedders that threads share; to be closed, or used in a `with` statement.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    count : int
+        How many pictures are worked on at a time: one a core is as quick as it gets.
+    """
+
+    def __init__(self, recipe: Recipe, count: int) -> None:
+        self._count = count
+        self._idle: SimpleQueue[Embedder] = SimpleQueue()
+        for _ in range(count):
+            self._idle.put(Embedder(recipe))
+
+    def __enter__(self) -> "Embedders":
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the child processes."""
+        self.close()
+
+    def close(self) -> None:
+        """End the child processes, each as soon as it has done what it does."""
+        for _ in range(self._count):
+            self._idle.get().close()
+
+    def point(self, data: bytes) -> Point:
+        """Return where a picture lies, as `Embedder.point` does; waits for an embedder that is idle."""
+        embedder = self._idle.get()
+        try:
+            return embedder.point(data)
+        finally:
+            self._idle.put(embedder)

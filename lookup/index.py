@@ -1,0 +1,153 @@
+"""The pictures of an output's results, ready to be searched: mapped into memory, from S3 by way of a local copy."""
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from job import storage
+from job.errors import JobError
+from job.index import IndexDescription, map_part, read_description
+from job.results import RUN, read_run
+
+# Parts that are fetched at a time from S3.
+_FETCHES = 4
+
+Labels = NDArray[np.int32]
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Index:
+    """Pictures by number, 0 to n - 1, with what is known of them.
+
+    Attributes
+    ----------
+    description : IndexDescription
+    blocks : list of float32 arrays [m, k]
+        The pictures' centred components, in their order; they are mapped, not read.
+    residuals : float32 array [n]
+        What the components do not tell of each: see `job.index.schema`.
+    names : list of str
+        The labels there are, sorted.
+    labels : int32 array [n]
+        Numbers of labels, -1 where a picture has none.
+    """
+
+    description: IndexDescription
+    blocks: list[Vectors]
+    residuals: NDArray[np.float32]
+    names: list[str]
+    labels: Labels
+    _paths: pa.ChunkedArray
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.labels)
+
+    def path(self, picture: int) -> str:
+        """Return a picture's path, as the job writes it."""
+        return str(self._paths[picture].as_py())
+
+    def label(self, picture: int) -> str | None:
+        """Return a picture's label."""
+        number = self.labels[picture]
+        return None if number < 0 else self.names[number]
+
+    def components(self, pictures: NDArray[np.integer[Any]]) -> Vectors:
+        """Return the components [m, k] of some pictures."""
+        result = np.empty((len(pictures), self.description.components), np.float32)
+        start = 0
+        for block in self.blocks:
+            inside = (pictures >= start) & (pictures < start + len(block))
+            result[inside] = block[pictures[inside] - start]
+            start += len(block)
+        return result
+
+
+def read_results(output: str) -> dict[str, Any]:
+    """Return what `run.json` says of the results that are current; raises `JobError` where there are none."""
+    run = read_run(output)
+    if run is None:
+        raise JobError(f"no results in {output}: {RUN} is not there; python -m job run makes them")
+    if "neighbours" not in run["results"]:
+        raise JobError(f"the results in {output} are of an earlier version; python -m job reduce --output {output}")
+    return run
+
+
+def open_index(output: str, run: dict[str, Any]) -> Index:
+    """Open the index of an output's results; `run` is what `run.json` says of them.
+
+    Raises
+    ------
+    JobError
+        Where it is absent, damaged, or of other results.
+    """
+    folder = storage.join(output, run["results"]["neighbours"])
+    description = read_description(folder)
+    if description.run != run["run"] or description.fingerprint != run["model"]["fingerprint"]:
+        raise JobError(f"the index at {folder} belongs to other results; python -m job reduce makes it anew")
+    local = _fetched(folder, description) if storage.is_s3(folder) else Path(folder)
+    tables = []
+    for part in description.parts:
+        path = local / part.name
+        if not path.is_file() or path.stat().st_size != part.bytes:
+            raise JobError(f"{path} is not as it was written; python -m job reduce --output {output} makes it anew")
+        tables.append(map_part(path, description.components))
+    return _index(description, tables)
+
+
+def _index(description: IndexDescription, tables: list[pa.Table]) -> Index:
+    k = description.components
+    chunks = [chunk for table in tables for chunk in table.column("label").chunks]
+    names = sorted({name for chunk in chunks for name in chunk.dictionary.to_pylist()})
+    numbers = {name: number for number, name in enumerate(names)}
+    labels = [_numbers(chunk, numbers) for chunk in chunks]
+    vectors = [chunk for table in tables for chunk in table.column("components").chunks]
+    return Index(
+        description,
+        [chunk.flatten().to_numpy(zero_copy_only=True).reshape(-1, k) for chunk in vectors],
+        np.concatenate([table.column("residual").to_numpy() for table in tables]),
+        names,
+        np.concatenate(labels),
+        pa.chunked_array([chunk for table in tables for chunk in table.column("path").chunks]),
+    )
+
+
+def _numbers(labels: pa.DictionaryArray, numbers: dict[str, int]) -> Labels:
+    """Return the number of each label, -1 for none."""
+    own = np.array([*(numbers[name] for name in labels.dictionary.to_pylist()), -1], np.int32)
+    codes = pc.fill_null(labels.indices, len(own) - 1).to_numpy(zero_copy_only=False)
+    return own[codes]
+
+
+def _fetched(folder: str, description: IndexDescription) -> Path:
+    """Return a local copy of an index on S3, fetched once; those of earlier runs of this output are deleted."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "fruits", "neighbours")
+    of_output = cache / sha256(folder.rsplit("/", 1)[0].encode()).hexdigest()[:16]
+    local = of_output / storage.name(folder)
+    local.mkdir(parents=True, exist_ok=True)
+    missing = [
+        part
+        for part in description.parts
+        if not (local / part.name).is_file() or (local / part.name).stat().st_size != part.bytes
+    ]
+    with ThreadPoolExecutor(_FETCHES) as pool:
+        list(
+            pool.map(
+                lambda part: storage.write(str(local / part.name), storage.read(storage.join(folder, part.name))),
+                missing,
+            )
+        )
+    for other in of_output.iterdir():
+        if other != local:
+            shutil.rmtree(other, ignore_errors=True)
+    return local
