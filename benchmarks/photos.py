@@ -22,7 +22,7 @@ def main() -> None:
     """Run the command."""
     told = parser("photos", __doc__)
     told.add_argument("--images", type=Path, help="folder of photos with names of their own (default: made ones)")
-    told.add_argument("--pictures", type=int, default=48, help="how many to make (default: %(default)s)")
+    told.add_argument("--pictures", type=int, default=144, help="how many to make (default: %(default)s)")
     told.add_argument("--model", type=Path, help="model folder (default: random weights, MobileNetV2 1.0 at 224)")
     options = told.parse_args()
     images = options.images or inputs.pictures(options.pictures, WIDTH, HEIGHT)

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 FIRST_RATE = 100
 FIRST_WAVE_SECONDS = 10
 # Short tasks at first, so that progress is seen early; progress is known when a task is done.
-FIRST_TASK_SECONDS = 2
+FIRST_TASK_SECONDS = 5
 TASK_SECONDS = 15
 WAVE_GROWTH = 3
 # So many are tried at most for one that can be read, before any work.
