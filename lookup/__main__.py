@@ -12,11 +12,14 @@ from job.image import Rejected
 from job.progress import Progress, terminal
 from lookup.catalogue import Catalogue
 from lookup.embed import Embedders, Point
+from lookup.evaluate import as_json as evaluation_as_json
+from lookup.evaluate import as_text as evaluation_as_text
+from lookup.evaluate import evaluate
 from lookup.pictures import find
 from lookup.show import Told, as_csv, as_html, as_json, as_table
 
-_EPILOG = """exit status: 0 done; 1 some of the pictures cannot be used, the others are told; 2 something given cannot be
-used; 130 interrupted
+_EPILOG = """exit status: 0 done; 1 some of the pictures cannot be used, the others are told; 2 something given cannot
+be used; 130 interrupted
 
 examples:
   python -m lookup search photo.jpg --output results -k 10
@@ -82,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_questions(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="file, folder (read recursively) or s3:// address")
+    parser.add_argument(
+        "pictures", nargs="+", metavar="PICTURE", help="file, folder (read recursively) or s3:// address"
+    )
     parser.add_argument("-k", type=_number(1, _MOST_NEIGHBOURS), default=5, metavar="N",
                         help="neighbours to name (default: %(default)s)")  # fmt: skip
     form = parser.add_mutually_exclusive_group()
@@ -112,7 +117,7 @@ def _search(options: argparse.Namespace) -> int:
 
 def _classify(options: argparse.Namespace) -> int:
     catalogue = Catalogue(options.output)
-    catalogue.judge(terminal())
+    catalogue.prepare()
 
     def tell(path: str, point: Point) -> Told:
         answer = catalogue.classify([point], options.k)[0]
@@ -155,10 +160,8 @@ def _points(paths: list[str], embedders: Embedders) -> Iterator[tuple[str, Point
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from lookup.evaluate import as_json, as_text, evaluate  # noqa: PLC0415 - only this command needs scikit-learn
-
-    evaluation = evaluate(Catalogue(options.output), terminal())
-    print(as_json(evaluation) if options.json else as_text(evaluation))
+    evaluation = evaluate(Catalogue(options.output))
+    print(evaluation_as_json(evaluation) if options.json else evaluation_as_text(evaluation))
     return 0
 
 

@@ -1,15 +1,20 @@
 """An output's results, opened for questions: which pictures are near this one, and what does it show."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from job import storage
+from job.progress import terminal
 from lookup.embed import Point, Recipe, read_recipe
-from lookup.index import Index, open_index, read_results
-from lookup.judge import Judge, known_judge
+from lookup.index import Index, Vectors, open_index, read_results
+from lookup.judge import Judge, read_judge
 from lookup.search import Search
+from lookup.votes import VOTERS, distances, vote
 
 
 @dataclass(frozen=True)
@@ -64,30 +69,56 @@ class Catalogue:
         self.run = read_results(self.output)
         self.index: Index = open_index(self.output, self.run)
         self.recipe: Recipe = read_recipe(self.output, self.run, self.index.description)
-        self._search: Search | None = None
-        self._judge: Judge | None = None
 
-    def search(self, points: list[Point], count: int) -> list[list[Neighbour]]:
-        """Return the nearest pictures of each point, the nearest first."""
-        if self._search is None:
-            self._search = Search(self.index)
-        return self._neighbours(self._search, points, count)
+    @cached_property
+    def _plain(self) -> Search:
+        return Search(self.index)
 
-    @property
-    def judge(self) -> Judge:
-        """Return what tells labels: learned from the index at the first call, and kept beside it."""
-        if self._judge is None:
-            self._judge = known_judge(self.output, self.run, self.index)
-        return self._judge
+    @cached_property
+    def _judge(self) -> Judge:
+        return read_judge(self.output, self.run, self.index, terminal())
 
-    def classify(self, points: list[Point], count: int) -> list[Answer]:
+    @cached_property
+    def _learned(self) -> Search:
+        return Search(self.index, self._judge.space)
+
+    def prepare(self) -> None:
+        """Do before the first question to `classify` what is done once; raises `JobError` where nothing has a label."""
+        _ = self._learned
+
+    def search(self, points: Sequence[Point], count: int) -> list[list[Neighbour]]:
+        """Return the `count` nearest pictures of each point, the nearest first."""
+        near = self._plain.nearest(_components(points), count)
+        return [self._neighbours(*row) for row in zip(near.pictures, near.similarities, strict=True)]
+
+    def classify(self, points: Sequence[Point], count: int) -> list[Answer]:
         """Return what each point shows, with its `count` nearest pictures."""
-        verdicts = self.judge.verdicts(points, count)
+        index, judge = self.index, self._judge
+        components, residuals = _components(points), np.array([point.residual for point in points])
+        near = self._learned.nearest(components, min(max(count, VOTERS), len(index)))
+        voters = near.pictures[:, :VOTERS]
+        votes = vote(index.labels[voters], near.similarities[:, :VOTERS])
+        others = index.components(voters.ravel()).reshape(*voters.shape, -1)
+        known = (distances(components, residuals, others) <= judge.beyond) & (votes.labels >= 0)
+        confidences = judge.calibration.confidence(votes.margins)
         return [
             Answer(
-                None if verdict.label < 0 else self.index.names[verdict.label],
-                verdict.confidence,
-                self._told(verdict.pictures, verdict.similarities),
+                index.names[label] if sure else None,
+                float(confidence) if sure else 0.0,
+                self._neighbours(pictures[:count], similarities[:count]),
             )
-            for verdict in verdicts
+            for label, sure, confidence, pictures, similarities in zip(
+                votes.labels, known, confidences, near.pictures, near.similarities, strict=True
+            )
         ]
+
+    def _neighbours(self, pictures: NDArray[np.int64], similarities: NDArray[np.float32]) -> list[Neighbour]:
+        return [
+            Neighbour(picture, self.index.path(picture), self.index.label(picture), similarity)
+            for picture, similarity in zip(pictures.tolist(), similarities.tolist(), strict=True)
+            if picture >= 0
+        ]
+
+
+def _components(points: Sequence[Point]) -> Vectors:
+    return np.stack([point.components for point in points])

@@ -1,4 +1,4 @@
-"""The results that the service answers from: those that are current, replaced as soon as a run has committed new ones."""
+"""The results that the service answers from: the current ones, replaced as soon as a run has committed new ones."""
 
 import io
 import os
@@ -151,4 +151,3 @@ class Desk:
         if idle:
             old.embedders.close()
         return str(new.catalogue.run["run"])
-

@@ -44,9 +44,7 @@ class Recipe:
 
     def limited(self, max_pixels: int, seconds: float) -> "Recipe":
         """Return the recipe with tighter limits: which pictures are refused changes, what they become does not."""
-        way = replace(
-            self.way, max_pixels=min(max_pixels, self.way.max_pixels), seconds=min(seconds, self.way.seconds)
-        )
+        way = replace(self.way, max_pixels=min(max_pixels, self.way.max_pixels), seconds=min(seconds, self.way.seconds))
         return replace(self, way=way)
 
 
@@ -58,7 +56,9 @@ def read_recipe(output: str, run: dict[str, Any], description: IndexDescription)
     JobError
         Where they are absent, damaged, or not those that the index was made with.
     """
-    settings = Settings(**{name: run["settings"][name] for name in Settings.__dataclass_fields__ if name in run["settings"]})
+    settings = Settings(
+        **{name: run["settings"][name] for name in Settings.__dataclass_fields__ if name in run["settings"]}
+    )
     folder = storage.join(output, "model")
     model = read_model(folder)
     if fingerprint(model, settings) != description.fingerprint:
@@ -101,8 +101,6 @@ class Embedder:
         features = self._engine.features(self._decoder.decode(data).pixels)
         coordinates, residuals = self._recipe.basis.split(features[None])
         return Point(coordinates[0].astype(np.float32), float(residuals[0]))
-
-
 
 
 class Embedders:

@@ -126,7 +126,8 @@ def _numbers(labels: pa.DictionaryArray, numbers: dict[str, int]) -> Labels:
     """Return the number of each label, -1 for none."""
     own = np.array([*(numbers[name] for name in labels.dictionary.to_pylist()), -1], np.int32)
     codes = pc.fill_null(labels.indices, len(own) - 1).to_numpy(zero_copy_only=False)
-    return own[codes]
+    numbered: Labels = own[codes]
+    return numbered
 
 
 def _fetched(folder: str, description: IndexDescription) -> Path:

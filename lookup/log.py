@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 def tell(**what: object) -> None:
     """Write one line with the time and what is told."""
     line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **what}
-    print(json.dumps(line), file=sys.stderr, flush=True)
+    sys.stderr.write(json.dumps(line) + "\n")
+    sys.stderr.flush()
 
 
 def handler() -> logging.Handler:

@@ -4,7 +4,6 @@ Letters: n pictures, k components, q points that are asked about, m neighbours o
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,32 +40,20 @@ class Search:
     def __init__(self, index: Index, space: Vectors | None = None) -> None:
         self._index = index
         self._space = np.eye(index.description.components, dtype=np.float32) if space is None else space
-        self._inverse = [_inverse_lengths(block @ self._space if space is not None else block) for block in index.blocks]
-
-    def nearest(
-        self, points: Vectors, count: int, apart: NDArray[np.integer[Any]] | None = None, of: NDArray[np.integer[Any]] | None = None
-    ) -> Neighbours:
-        """Return the `count` nearest pictures of points [q, k]; of those equally near the first come first.
-
-        Parameters
-        ----------
-        apart, of : int arrays [q] and [n], optional
-            A point with the number g in `apart` is not told of pictures with that number in `of`: what a split holds
-            out.
-        """
-        parts = [
-            self._nearest(points[start : start + _POINTS], count, None if apart is None else apart[start : start + _POINTS], of)
-            for start in range(0, len(points), _POINTS)
+        self._inverse = [
+            _inverse_lengths(block @ self._space if space is not None else block) for block in index.blocks
         ]
+
+    def nearest(self, points: Vectors, count: int) -> Neighbours:
+        """Return the `count` nearest pictures of points [q, k]; of those equally near the first come first."""
+        parts = [self._nearest(points[start : start + _POINTS], count) for start in range(0, len(points), _POINTS)]
         if not parts:
             return Neighbours(np.zeros((0, count), np.int64), np.zeros((0, count), np.float32))
         return Neighbours(
             np.concatenate([part.pictures for part in parts]), np.concatenate([part.similarities for part in parts])
         )
 
-    def _nearest(
-        self, points: Vectors, count: int, apart: NDArray[np.integer[Any]] | None, of: NDArray[np.integer[Any]] | None
-    ) -> Neighbours:
+    def _nearest(self, points: Vectors, count: int) -> Neighbours:
         seen = points @ self._space
         asked = (seen * _inverse_lengths(seen)[:, None]) @ self._space.T
         best = Neighbours(np.full((len(points), count), -1), np.full((len(points), count), -np.inf, np.float32))
@@ -74,12 +61,9 @@ class Search:
         for block, inverse in zip(self._index.blocks, self._inverse, strict=True):
             for row in range(0, len(block), _ROWS):
                 rows = slice(row, row + _ROWS)
-                likeness = asked @ block[rows].T
+                likeness = np.asarray(asked @ block[rows].T, np.float32)
                 likeness *= inverse[rows]
-                first = start + row
-                if apart is not None and of is not None:
-                    likeness[apart[:, None] == of[None, first : first + likeness.shape[1]]] = -np.inf
-                best = _better(best, likeness, first)
+                best = _better(best, likeness, start + row)
             start += len(block)
         np.clip(best.similarities, -1, 1, out=best.similarities, where=best.pictures >= 0)
         return best
@@ -88,14 +72,14 @@ class Search:
 def _inverse_lengths(vectors: Vectors) -> NDArray[np.float32]:
     """Return 1 over the length of each vector, 0 for one without length."""
     lengths = np.sqrt(np.einsum("nk,nk->n", vectors, vectors))
-    return np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    inverse: NDArray[np.float32] = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    return inverse
 
 
 def _better(best: Neighbours, likeness: NDArray[np.float32], first: int) -> Neighbours:
     """Return the best of those known and those of a block whose first picture has the number `first`."""
     count = best.pictures.shape[1]
     if likeness.shape[1] > count:
-        # Only what reaches the worst of those known is looked at: of later blocks, next to nothing.
         columns = np.argpartition(likeness, -count, axis=1)[:, -count:]
         likeness = np.take_along_axis(likeness, columns, 1)
     else:

@@ -323,7 +323,9 @@ def listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
     except OSError as error:
-        raise JobError(f"cannot listen on {host} port {port}: {error.strerror or error}; choose another --port") from None
+        raise JobError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another --port"
+        ) from None
     return listening
 
 
@@ -333,6 +335,12 @@ def serve(app: FastAPI, listening: socket.socket) -> None:
         signal.signal(stop, lambda *_: None)  # uvicorn stops, and raises the signal again when it has
     logging.getLogger("uvicorn").addHandler(handler())
     config = uvicorn.Config(
-        app, log_config=None, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=30, timeout_keep_alive=30
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=30,
+        timeout_keep_alive=30,
     )
     uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,133 @@
+"""Names points: the space that is searched, the confidence of a vote, the distance beyond which nothing is known.
+
+All three are learned from the index itself, by cross-validation, and kept beside it.
+"""
+
+import io
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from job import storage
+from job.errors import JobError
+from job.progress import Progress
+from lookup.index import Index
+from lookup.trial import Outcome, Sample, cross_validate, distances_without_label, draw, grouped_folds, naive_folds
+from lookup.votes import Calibration, Vectors, calibrate, learn_space
+
+FORMAT = 1
+JUDGE = "judge.npz"
+# Pictures that are learned from: more take longer and change nothing that is seen.
+SAMPLE = 5_000
+# Unknown is what is farther than this many times the distance within which KNOWN of the known pictures have a neighbour
+# ..., or, if that is farther, than half of the pictures are from the nearest of another label.
+KNOWN, SLACK = 0.99, 1.5
+# Votes of held-out groups that a calibration needs; else it is fitted to folds dealt at random.
+_FEW = 50
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What is needed to name a point.
+
+    Attributes
+    ----------
+    space : float32 array [k, k]
+        What components are multiplied by before they are compared.
+    calibration : Calibration
+    beyond : float
+        The distance, of `lookup.votes.distances`, beyond which a point is unknown.
+    """
+
+    space: Vectors
+    calibration: Calibration
+    beyond: float
+
+    def to_bytes(self) -> bytes:
+        """Return the judge as an .npz file."""
+        file = io.BytesIO()
+        numbers = np.array([FORMAT, self.calibration.slope, self.calibration.offset, self.beyond])
+        np.savez(file, space=self.space, numbers=numbers)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Judge | None":
+        """Read what `to_bytes` has made; None for what is damaged or of another version: it is learned anew."""
+        with suppress(Exception), np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            version, slope, offset, beyond = arrays["numbers"].tolist()
+            if version == FORMAT:
+                return cls(arrays["space"], Calibration(slope, offset), beyond)
+        return None
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A judge, and what it was learned from: the sample, its folds, and what came of them."""
+
+    judge: Judge
+    sample: Sample
+    naive: Outcome
+    grouped: Outcome
+    plain: Outcome
+    strangers: NDArray[np.float64]
+    learned: bool
+    calibrated_on_groups: bool
+
+
+def learn(index: Index, most: int = SAMPLE) -> Lesson:
+    """Learn a judge from an index; raises `JobError` where no picture has a label."""
+    sample = draw(index, most)
+    if not len(sample.labels):
+        raise JobError("none of the pictures has a label, so there is nothing to name others by; search needs none")
+    naive = cross_validate(sample, naive_folds(sample), learned=True)
+    folds, several = grouped_folds(sample), sample.of_several_groups
+    grouped, plain = (cross_validate(sample, folds, learned=learned) for learned in (True, False))
+    on_groups = int(several.sum()) >= _FEW
+    better = bool(grouped.right[several].sum() >= plain.right[several].sum())
+    k = index.description.components
+    space = learn_space(sample.components, sample.labels) if better else np.eye(k, dtype=np.float32)
+    fitted, chosen = (grouped, several) if on_groups else (naive, np.ones_like(several))
+    calibration = calibrate(fitted.margins[chosen], fitted.right[chosen])
+    strangers = distances_without_label(sample)
+    judge = Judge(space, calibration, _beyond(naive.distances, strangers))
+    return Lesson(judge, sample, naive, grouped, plain, strangers, better, on_groups)
+
+
+def _beyond(known: NDArray[np.float64], strangers: NDArray[np.float64]) -> float:
+    bounds = [SLACK * float(np.quantile(known[np.isfinite(known)], KNOWN))] if np.isfinite(known).any() else []
+    bounds += [float(np.median(strangers))] if np.isfinite(strangers).all() else []
+    return max(bounds, default=float("inf"))
+
+
+def read_judge(output: str, run: dict[str, Any], index: Index, progress: Progress) -> Judge:
+    """Return the judge that is kept with an output's results; where there is none, learn and keep one."""
+    for address in _places(output, run):
+        with suppress(OSError):
+            judge = Judge.from_bytes(storage.read(address))
+            if judge is not None and judge.space.shape[0] == index.description.components:
+                return judge
+    progress.say("learning from the results how sure a name is, and what is unknown: once for each run")
+    judge = learn(index).judge
+    keep(output, run, judge)
+    return judge
+
+
+def keep(output: str, run: dict[str, Any], judge: Judge) -> str | None:
+    """Keep a judge beside the index, or where that may not be written in this user's cache; return where."""
+    for address in _places(output, run):
+        with suppress(OSError):
+            storage.write(address, judge.to_bytes())
+            return address
+    return None
+
+
+def _places(output: str, run: dict[str, Any]) -> list[str]:
+    folder = storage.join(output, run["results"]["neighbours"])
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "fruits", "judges")
+    return [storage.join(folder, JUDGE), str(cache / f"{sha256(folder.encode()).hexdigest()[:16]}.npz")]
