@@ -19,10 +19,10 @@ from benchmarks.inputs import INPUTS, random_model
 from benchmarks.labelled import Sample, sample
 from benchmarks.neighbours import Interval
 from bootstrap.model import EMBEDDED_FOLDER, IMAGENET_SIZES, Wish, make
-from bootstrap.quiet import quiet
 from job.errors import JobError
 from job.image import decode
 from job.model import Engine, read_model
+from job.quiet import quiet
 from submit import cost
 
 Network = tuple[float, int]  # alpha, and the input's side in pixels

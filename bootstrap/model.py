@@ -23,9 +23,9 @@ from pathlib import Path
 from types import ModuleType
 
 from bootstrap.folder import replaced
-from bootstrap.quiet import quiet
 from job.errors import JobError
 from job.model import DESCRIPTION, TFLITE, Description, describe, read_model
+from job.quiet import quiet
 
 ALPHA = 1.0
 INPUT_SIZE = 224  # pixels

@@ -16,11 +16,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bootstrap.quiet import quiet
 from bootstrap.sample import FRUITS, SIDES, pictures
 from job.errors import JobError
 from job.image import decode
 from job.model import Engine, read_model
+from job.quiet import quiet
 
 SERVER = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 TOLERANCE = 1e-4  # of the largest feature

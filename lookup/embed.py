@@ -14,6 +14,7 @@ from job.index import IndexDescription
 from job.isolated import Decoder, Way
 from job.model import Engine, Model, read_model
 from job.pca import Basis
+from job.quiet import quiet
 from job.reduce import BASIS, read_basis
 from job.settings import Settings
 
@@ -81,7 +82,8 @@ class Embedder:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._engine = Engine(recipe.model)
+        with quiet():  # LiteRT tells on standard error which delegate it has
+            self._engine = Engine(recipe.model)
         self._decoder = Decoder(recipe.way, isolated=True)
 
     def __enter__(self) -> "Embedder":

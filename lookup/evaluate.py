@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from job.neighbours import Interval, wilson
 from lookup.catalogue import Catalogue
-from lookup.judge import KNOWN, SLACK, Lesson, keep, learn
+from lookup.judge import KNOWN, SLACK, STRANGERS, Lesson, keep, learn
 from lookup.trial import DUPLICATE, FOLDS, Outcome
 from lookup.votes import calibrate
 
@@ -173,18 +173,18 @@ def as_text(evaluation: Evaluation) -> str:
     one = evaluation
     error = "too few pictures to tell" if one.calibration_error is None else f"{one.calibration_error:.3f}"
     told = {
-        "run": f"{one.run}: {one.pictures:,} pictures, {one.labelled:,} with a label; {one.sampled:,} of them looked at",
+        "run": f"{one.run}: {one.pictures:,} pictures, {one.labelled:,} with a label; {one.sampled:,} looked at",
         "naive": f"{_text(one.naive)} right, {FOLDS} random folds: near-duplicates may stand on both sides",
-        "grouped": f"{_text(one.grouped)} right, folds that no group of near-duplicates straddles: {one.groups:,} groups,"
-        f" similarity from {DUPLICATE} on; of the {one.grouped.total:,} pictures whose label has several groups",
+        "grouped": f"{_text(one.grouped)} right, folds that no group of near-duplicates straddles: {one.groups:,}"
+        f" groups, similarity from {DUPLICATE} on; of {one.grouped.total:,} pictures whose label has several groups",
         "space": f"{'learned from the labels' if one.learned else 'the components as they are'}; these alone:"
         f" {_text(one.plain)} right, grouped",
         "calibration": f"{error}: mean difference between confidence and share right, on groups it was not fitted to;"
         f" fitted to {one.calibrated_on}",
-        "unknown": f"farther than {one.beyond:.4g}: {SLACK} times the distance within which {KNOWN:.0%} of pictures have"
-        " a neighbour in other folds, or if larger the median distance to another label's pictures;"
-        f" {_text(one.known_beyond)} of pictures are farther, {_text(one.strangers_beyond)} where their own label is"
-        " taken away",
+        "unknown": f"farther than {one.beyond:.4g}: {SLACK} times the distance within which {KNOWN:.0%} of pictures"
+        f" have a neighbour in other folds or, if that is more, the distance within which {STRANGERS:.0%} have one of"
+        f" another label; {_text(one.known_beyond)} of pictures are farther, {_text(one.strangers_beyond)} where their"
+        " own label is taken away",
         "kept": one.kept or "nowhere: neither the output nor the cache may be written",
     }
     lines = [

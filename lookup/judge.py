@@ -25,9 +25,10 @@ FORMAT = 1
 JUDGE = "judge.npz"
 # Pictures that are learned from: more take longer and change nothing that is seen.
 SAMPLE = 5_000
-# Unknown is what is farther than this many times the distance within which KNOWN of the known pictures have a neighbour
-# ..., or, if that is farther, than half of the pictures are from the nearest of another label.
-KNOWN, SLACK = 0.99, 1.5
+# Unknown is what is farther than SLACK times the distance within which the share KNOWN of the pictures have a neighbour
+# (sides that were not seen are farther than the next frame) and, if that is more, than the share STRANGERS of them are
+# from another label's.
+KNOWN, SLACK, STRANGERS = 0.99, 1.75, 0.75
 # Votes of held-out groups that a calibration needs; else it is fitted to folds dealt at random.
 _FEW = 50
 
@@ -101,7 +102,7 @@ def learn(index: Index, most: int = SAMPLE) -> Lesson:
 
 def _beyond(known: NDArray[np.float64], strangers: NDArray[np.float64]) -> float:
     bounds = [SLACK * float(np.quantile(known[np.isfinite(known)], KNOWN))] if np.isfinite(known).any() else []
-    bounds += [float(np.median(strangers))] if np.isfinite(strangers).all() else []
+    bounds += [float(np.quantile(strangers, STRANGERS))] if np.isfinite(strangers).all() else []
     return max(bounds, default=float("inf"))
 
 

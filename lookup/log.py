@@ -2,15 +2,17 @@
 
 import json
 import logging
-import sys
+import os
 from datetime import UTC, datetime
+
+# Our own: what is quiet for a while, when a model is loaded, must not swallow the log.
+_STANDARD_ERROR = os.dup(2)
 
 
 def tell(**what: object) -> None:
     """Write one line with the time and what is told."""
     line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **what}
-    sys.stderr.write(json.dumps(line) + "\n")
-    sys.stderr.flush()
+    os.write(_STANDARD_ERROR, (json.dumps(line) + "\n").encode())
 
 
 def handler() -> logging.Handler:

@@ -29,6 +29,7 @@ from lookup.log import handler, tell
 MOST_NEIGHBOURS = 50
 # Of a body that is too large so much more is read and thrown away, so that the client reads the answer.
 _DRAINED = 8
+_HEADER_BYTES = 16_384
 _FIELD = "send one picture as multipart/form-data, in a field called picture"
 _PAGE = {"page.html": "text/html; charset=utf-8", "page.css": "text/css", "page.js": "text/javascript"}
 _HEADERS = {
@@ -236,6 +237,9 @@ class _Limited:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > _HEADER_BYTES:
+            await _fault(431, f"the request's headers have more than {_HEADER_BYTES:,} bytes")(scope, receive, send)
             return
         arrived, end, complete = 0, time.monotonic() + self._seconds, False
 

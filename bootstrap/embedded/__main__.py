@@ -22,10 +22,10 @@ from bootstrap.embedded.evaluation import Embed, Features, real_figures, rendere
 from bootstrap.embedded.orchard import Orchard
 from bootstrap.embedded.training import ALPHA, INPUT_SIZE, Recipe, describe, train
 from bootstrap.model import EMBEDDED_FOLDER, EMBEDDED_NOTE, PREPROCESSING, import_network, save, sha256
-from bootstrap.quiet import quiet
 from job.errors import JobError
 from job.image import decode
 from job.model import Description, Engine, read_model
+from job.quiet import quiet
 
 REAL = Path("../shared/data/fruits360-test496")
 
