@@ -1,6 +1,7 @@
 """Encoded pictures in, coordinates out: through the decoding, the model and the basis that an output's results have."""
 
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from queue import SimpleQueue
 from typing import Any
 
@@ -69,7 +70,7 @@ def read_recipe(output: str, run: dict[str, Any], description: IndexDescription)
         )
     address = storage.join(output, run["results"]["pca_model"], BASIS)
     basis = read_basis(address)
-    if basis.fingerprint != description.fingerprint or len(basis.components) != description.components:
+    if sha256(storage.read(address)).hexdigest() != description.basis_sha256:
         raise JobError(f"{address} is not the basis that the index was made with; python -m job reduce makes both anew")
     return Recipe(decoding(model, settings), model, basis)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from job.neighbours import Interval, wilson
 from lookup.catalogue import Catalogue
 from lookup.judge import KNOWN, SLACK, STRANGERS, Lesson, keep, learn
-from lookup.trial import DUPLICATE, FOLDS, Outcome
+from lookup.trial import FOLDS, Outcome
 from lookup.votes import calibrate
 
 # Pictures that figures are told from: an interval of less than half a percent.
@@ -176,7 +176,8 @@ def as_text(evaluation: Evaluation) -> str:
         "run": f"{one.run}: {one.pictures:,} pictures, {one.labelled:,} with a label; {one.sampled:,} looked at",
         "naive": f"{_text(one.naive)} right, {FOLDS} random folds: near-duplicates may stand on both sides",
         "grouped": f"{_text(one.grouped)} right, folds that no group of near-duplicates straddles: {one.groups:,}"
-        f" groups, similarity from {DUPLICATE} on; of {one.grouped.total:,} pictures whose label has several groups",
+        f" groups, of pictures nearer than a tenth of their label's spread; of the {one.grouped.total:,} pictures whose"
+        " label has several groups",
         "space": f"{'learned from the labels' if one.learned else 'the components as they are'}; these alone:"
         f" {_text(one.plain)} right, grouped",
         "calibration": f"{error}: mean difference between confidence and share right, on groups it was not fitted to;"

@@ -90,14 +90,20 @@ def learn(index: Index, most: int = SAMPLE) -> Lesson:
     folds, several = grouped_folds(sample), sample.of_several_groups
     grouped, plain = (cross_validate(sample, folds, learned=learned) for learned in (True, False))
     on_groups = int(several.sum()) >= _FEW
-    better = bool(grouped.right[several].sum() >= plain.right[several].sum())
+    learned = not _worse(grouped.right[several], plain.right[several])
     k = index.description.components
-    space = learn_space(sample.components, sample.labels) if better else np.eye(k, dtype=np.float32)
+    space = learn_space(sample.components, sample.labels) if learned else np.eye(k, dtype=np.float32)
     fitted, chosen = (grouped, several) if on_groups else (naive, np.ones_like(several))
     calibration = calibrate(fitted.margins[chosen], fitted.right[chosen])
     strangers = distances_without_label(sample)
     judge = Judge(space, calibration, _beyond(naive.distances, strangers))
-    return Lesson(judge, sample, naive, grouped, plain, strangers, better, on_groups)
+    return Lesson(judge, sample, naive, grouped, plain, strangers, learned, on_groups)
+
+
+def _worse(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
+    """Return whether one way is worse than another beyond chance, by the pictures on which they differ (McNemar)."""
+    lost, won = int((other & ~right).sum()), int((right & ~other).sum())
+    return lost - won > 2 * np.sqrt(lost + won)
 
 
 def _beyond(known: NDArray[np.float64], strangers: NDArray[np.float64]) -> float:

@@ -76,7 +76,7 @@ def _verdict(told: Told) -> str:
         return ""
     if told.answer.label is None:
         return "unknown"
-    return f"{_plain(told.answer.label)}, confidence {told.answer.confidence:.2f}"
+    return f"{_plain(told.answer.label)}, confidence {told.answer.confidence:.3f}"
 
 
 def _plain(text: str) -> str:

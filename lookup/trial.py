@@ -10,8 +10,9 @@ from lookup.index import Index
 from lookup.votes import VOTERS, Labels, Vectors, distances, learn_space, vote
 
 FOLDS = 5
-# Pictures more alike than this, by the cosine of their components, count as near-duplicates: frames of one fruit are.
-DUPLICATE = 0.95
+# Pictures whose squared distance is at most this share of what it is between pictures of their labels, in the mean,
+# count as near-duplicates: frames of one turning fruit are. No fixed distance would do for every model.
+DUPLICATE = 0.1
 _ROWS = 1_024
 
 
@@ -46,19 +47,22 @@ def draw(index: Index, most: int) -> Sample:
     labelled = np.flatnonzero(index.labels >= 0)
     if len(labelled) > most:
         labelled = np.sort(np.random.default_rng(0).choice(labelled, most, replace=False))
-    components = index.components(labelled)
-    return Sample(components, index.residuals[labelled], index.labels[labelled], _groups(components))
+    components, labels = index.components(labelled), index.labels[labelled]
+    return Sample(components, index.residuals[labelled], labels, _groups(components, labels))
 
 
-def _groups(components: Vectors) -> NDArray[np.int64]:
+def _groups(components: Vectors, labels: Labels) -> NDArray[np.int64]:
     """Return the number of each picture's group: the smallest number of any picture in it."""
-    unit = _unit(components)
+    values = components.astype(np.float64)
+    squares, near = np.einsum("nk,nk->n", values, values), DUPLICATE * _spreads(values, labels)
     edges = [np.zeros((2, 0), np.int64)]
-    for start in range(0, len(unit), _ROWS):
-        one, two = np.nonzero(unit[start : start + _ROWS] @ unit.T >= DUPLICATE)
+    for start in range(0, len(values), _ROWS):
+        rows = slice(start, start + _ROWS)
+        gaps = squares[rows, None] + squares - 2 * values[rows] @ values.T
+        one, two = np.nonzero(gaps <= np.minimum(near[rows, None], near))
         edges.append(np.stack([one + start, two])[:, one + start < two])
     one, two = np.concatenate(edges, axis=1)
-    groups = np.arange(len(unit))
+    groups = np.arange(len(values))
     while True:
         smaller = groups.copy()
         np.minimum.at(smaller, one, groups[two])
@@ -67,6 +71,18 @@ def _groups(components: Vectors) -> NDArray[np.int64]:
         if np.array_equal(smaller, groups):
             return groups
         groups = smaller
+
+
+def _spreads(values: NDArray[np.float64], labels: Labels) -> NDArray[np.float64]:
+    """Return for each picture the mean squared distance between two of its label, infinite for the only one."""
+    _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    means = np.zeros((len(counts), values.shape[1]))
+    np.add.at(means, places, values)
+    apart = values - (means / counts[:, None])[places]
+    sums = np.bincount(places, np.einsum("nk,nk->n", apart, apart))
+    spreads = np.divide(2 * sums, counts - 1, out=np.full(len(counts), np.inf), where=counts > 1)
+    result: NDArray[np.float64] = spreads[places]
+    return result
 
 
 def grouped_folds(sample: Sample) -> NDArray[np.int64]:

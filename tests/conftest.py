@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
 from pyspark.sql import SparkSession
 
 from bootstrap.model import Wish
@@ -123,3 +125,15 @@ def moto_endpoint() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Return a headless Chromium, Debian's."""
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("SKIPPED, NOT PROVEN: no page was tested, for want of a browser: apt-get install chromium")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield running
+        running.close()

@@ -2,14 +2,13 @@
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Locator, Page, expect
 
 from job.report import page_file, render
 from tests.job.page_data import HOSTILE, page_data
@@ -17,18 +16,6 @@ from tests.job.page_data import HOSTILE, page_data
 ROOT = Path(__file__).resolve().parents[2]
 
 Show = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if not chromium:
-        words = "The report's page was not tested, for want of a browser: apt-get install chromium"
-        pytest.skip(words)
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture

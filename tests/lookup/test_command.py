@@ -1,0 +1,177 @@
+"""The commands as they are typed: what they print, in which form, and how they refuse."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lookup.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: object, status: int = 0) -> tuple[str, str]:
+    assert main([str(argument) for argument in arguments]) == status
+    said = capsys.readouterr()
+    return said.out, said.err
+
+
+def test_classify_names_the_sixth_fruit_after_five(
+    output: Path, fruit: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, _ = told(capsys, "classify", fruit[1], "--output", output, "--json")
+    answers = json.loads(out)
+    assert len(answers) == 60
+    right = [answer["label"] == Path(answer["path"]).parent.name for answer in answers]
+    assert np.mean(right) >= 0.95
+    assert all(set(answer) == {"path", "label", "confidence", "neighbours"} for answer in answers)
+    assert all(0 <= answer["confidence"] <= 1 for answer in answers)
+    assert all(set(one) == {"path", "label", "similarity"} for answer in answers for one in answer["neighbours"])
+    assert all(len(answer["neighbours"]) == 5 for answer in answers)
+
+
+def test_what_was_learned_is_kept(output: Path, fruit: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    one = fruit[1] / "Banana" / "25.jpg"
+    for judge in output.glob("neighbours/*/judge.npz"):
+        judge.unlink()
+    assert "learning" in told(capsys, "classify", one, "--output", output)[1]
+    assert "learning" not in told(capsys, "classify", one, "--output", output)[1]
+    [judge] = output.glob("neighbours/*/judge.npz")
+    judge.write_bytes(b"rubbish")
+    assert "learning" in told(capsys, "classify", one, "--output", output)[1]
+
+
+def test_what_is_like_nothing_is_unknown(output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    [answer] = json.loads(told(capsys, "classify", tmp_path / "noise.png", "--output", output, "--json")[0])
+    assert answer["label"] is None
+    assert answer["confidence"] == 0
+    assert "noise.png: unknown" in told(capsys, "classify", tmp_path / "noise.png", "--output", output)[0]
+
+
+def test_search_finds_the_picture_itself_first(
+    output: Path, fruit: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = fruit[0] / "Kiwi" / "07.jpg"
+    [answer] = json.loads(told(capsys, "search", one, "--output", output, "-k", "3", "--json")[0])
+    assert set(answer) == {"path", "neighbours"}
+    assert answer["neighbours"][0] == {"path": str(one), "label": "Kiwi", "similarity": pytest.approx(1, abs=1e-4)}
+    assert len(answer["neighbours"]) == 3
+    likeness = [neighbour["similarity"] for neighbour in answer["neighbours"]]
+    assert likeness == sorted(likeness, reverse=True)
+
+
+def test_the_table(output: Path, fruit: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    one = fruit[0] / "Kiwi" / "07.jpg"
+    lines = told(capsys, "classify", one, "--output", output, "-k", "2")[0].splitlines()
+    assert re.fullmatch(rf"{one}: Kiwi, confidence 0\.\d\d\d", lines[0])
+    assert lines[1] == "  similarity  label  path"
+    assert lines[2] == f"       1.000  Kiwi   {one}"
+    assert len(lines) == 4
+
+
+def test_one_of_many_that_cannot_be_used(
+    output: Path, fruit: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(fruit[1] / "Lemon" / "25.jpg", tmp_path / "=1+1.jpg")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "bad.jpg").write_bytes(b"no picture")
+    (tmp_path / "notes.txt").write_text("not looked at")
+    (tmp_path / "below" / "round").symlink_to(tmp_path)
+    out, _ = told(capsys, "classify", tmp_path, "--output", output, "--csv", status=1)
+    good, bad = sorted(csv.DictReader(io.StringIO(out), delimiter=";"), key=lambda row: row["error"])
+    assert good["label"] == "Lemon"
+    assert good["path"] == f"{tmp_path}/=1+1.jpg"  # it is no formula: the path begins with a slash
+    assert bad["error"].startswith("not an image")
+    assert bad["label"] == bad["nearest"] == ""
+    [_, told_bad] = json.loads(told(capsys, "classify", tmp_path, "--output", output, "--json", status=1)[0])[::-1]
+    assert {told_bad["label"], told_bad.get("error") is None} in ({"Lemon", True}, {None, False})
+
+
+def test_a_page_with_hostile_names(
+    output: Path, fruit: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = tmp_path / "<img src=x onerror=alert(1)>\x1b[31m.jpg"
+    shutil.copy(fruit[1] / "Lemon" / "25.jpg", name)
+    page, _ = told(capsys, "search", name, "--output", output, "--html")
+    assert "<img src=x" not in page
+    assert page.count('src="data:image/jpeg;base64,') == 6
+    table, _ = told(capsys, "search", name, "--output", output)
+    assert "\x1b" not in table
+    assert r"\x1b[31m" in table
+
+
+REFUSED = {
+    "no such picture": (["classify", "/nowhere.jpg"], "cannot read /nowhere.jpg: No such file"),
+    "an empty folder": (["classify", "{empty}"], "no pictures in"),
+    "no results": (["search", "{picture}", "--output", "/nowhere"], "no results in /nowhere"),
+    "nothing to evaluate": (["evaluate", "--output", "/nowhere"], "no results in /nowhere"),
+    "nothing to serve": (["serve", "--output", "/nowhere", "--port", "0"], "no results in /nowhere"),
+    "no bucket": (["search", "s3://", "--output", "{output}"], "names no bucket"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_used_is_refused_in_one_line(
+    case: str, output: Path, fruit: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, words = REFUSED[case]
+    values = {"empty": str(tmp_path), "picture": str(fruit[1] / "Lemon" / "25.jpg"), "output": str(output)}
+    given = [argument.format(**values) for argument in arguments]
+    given += [] if "--output" in given else ["--output", str(output)]
+    out, err = told(capsys, *given, status=2)
+    assert out == ""
+    [line] = [line for line in err.splitlines() if not line.startswith("learning")]
+    assert line.startswith("error: ")
+    assert words in line
+
+
+@pytest.mark.parametrize("arguments", [["-k", "0"], ["-k", "x"], ["--json", "--csv"], []])
+def test_wrong_options(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["search", *(["a.jpg", "--output", "x"] if arguments else []), *arguments])
+    assert stop.value.code == 2
+    assert "usage: python -m lookup search" in capsys.readouterr().err
+
+
+def test_the_command_starts_without_spark_and_without_a_word_from_libraries(
+    output: Path, fruit: tuple[Path, Path]
+) -> None:
+    program = (
+        "import sys; from lookup.__main__ import main; status = main(sys.argv[1:]);"
+        "print(sorted({'pyspark', 'tensorflow', 'sklearn', 'fastapi'} & set(sys.modules))); sys.exit(status)"
+    )
+    command = [sys.executable, "-W", "error", "-c", program, "classify", str(fruit[1] / "Lemon" / "25.jpg")]
+    done = subprocess.run([*command, "--output", str(output)], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert [line for line in done.stderr.splitlines() if not line.startswith("learning")] == []
+
+
+def test_whoever_reads_may_stop(output: Path, fruit: tuple[Path, Path]) -> None:
+    command = f"{sys.executable} -m lookup search {fruit[1]} --output {output} | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0
+
+
+def test_evaluate(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = json.loads(told(capsys, "evaluate", "--output", output, "--json")[0])
+    assert figures["pictures"] == figures["sampled"] == 300
+    assert min(figures["naive"]["value"], figures["grouped"]["value"], figures["plain"]["value"]) >= 0.95
+    assert figures["naive"]["low"] < figures["naive"]["value"] < figures["naive"]["high"] + 1e-9
+    assert figures["calibration_error"] < 0.1
+    assert len(figures["labels"]) == 12
+    assert sum(label["pictures"] for label in figures["labels"]) == 300
+    assert figures["kept"].endswith("judge.npz")
+    text = told(capsys, "evaluate", "--output", output)[0]
+    assert f"{figures['grouped']['value']:.3f} (" in text
+    assert max(map(len, text.splitlines())) <= 120

@@ -1,0 +1,143 @@
+"""The index that a run leaves, opened: it is the results again, and what is not is refused in one line."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from job.errors import JobError
+from job.pca import Basis
+from job.store import read_features
+from lookup.catalogue import Catalogue
+from lookup.index import Index, open_index, read_results
+from tests.conftest import run_json
+from tests.job.conftest import bucket, s3_environment
+
+__all__ = ["bucket", "s3_environment"]
+
+
+@pytest.fixture
+def copy(output: Path, tmp_path: Path) -> Path:
+    """Return a copy of the results that a test may damage."""
+    return Path(shutil.copytree(output, tmp_path / "copy"))
+
+
+def folder(output: Path) -> Path:
+    return output / str(run_json(output)["results"]["neighbours"])
+
+
+def opened(output: Path | str) -> Index:
+    return open_index(str(output), read_results(str(output)))
+
+
+def test_it_is_the_results_again(output: Path) -> None:
+    index = opened(output)
+    expected = pd.read_parquet(output / run_json(output)["results"]["pca_results"]).set_index("path")
+    paths = [index.path(row) for row in range(len(index))]
+    assert sorted(paths) == sorted(expected.index)
+    found = expected.loc[paths]
+    assert [index.label(row) for row in range(len(index))] == found["label"].tolist()
+    assert np.array_equal(np.concatenate(index.blocks), np.stack(found["pca_features"].tolist()))
+    some = np.array([250, 0, 17, 299])
+    assert np.array_equal(index.components(some), np.stack(found["pca_features"].iloc[some].tolist()))
+
+
+def test_residuals_are_what_the_components_leave(output: Path) -> None:
+    index = opened(output)
+    [basis] = [Basis.from_bytes(path.read_bytes(), "") for path in (output / "pca_model").glob("*/basis.npz")]
+    table = read_features(str(output))
+    assert isinstance(table, pa.Table)
+    features = table.to_pandas().set_index("path")["features"]
+    values = np.stack([features[index.path(row)] for row in range(len(index))]).astype(float) - basis.mean
+    left = values - values @ basis.components.T @ basis.components
+    assert np.allclose(index.residuals, np.linalg.norm(left, axis=1), rtol=1e-4)
+
+
+def test_it_is_mapped_not_read(output: Path) -> None:
+    assert all(not block.flags.owndata and not block.flags.writeable for block in opened(output).blocks)
+
+
+def test_the_next_run_leaves_one_index(output: Path) -> None:
+    assert [path.name for path in (output / "neighbours").iterdir()] == [folder(output).name]
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no results": (lambda output: (output / "run.json").unlink(), "no results in"),
+    "results of an earlier version": (
+        lambda output: edit(output / "run.json", lambda run: run["results"].pop("neighbours")),
+        "earlier version",
+    ),
+    "no index": (lambda output: shutil.rmtree(output / "neighbours"), "no index at"),
+    "no JSON": (lambda output: (folder(output) / "index.json").write_text("{"), "damaged"),
+    "another format": (
+        lambda output: edit(folder(output) / "index.json", lambda one: one.update(format=9)),
+        "format 9",
+    ),
+    "other results": (
+        lambda output: edit(folder(output) / "index.json", lambda one: one.update(run="x")),
+        "other results",
+    ),
+    "a part gone": (lambda output: next(folder(output).glob("*.arrow")).unlink(), "not as it was written"),
+    "a part cut": (lambda output: cut(next(folder(output).glob("*.arrow"))), "not as it was written"),
+    "a part overwritten": (lambda output: overwrite(next(folder(output).glob("*.arrow"))), "damaged"),
+    "another model": (
+        lambda output: edit(output / "run.json", lambda run: run["settings"].update(mode="exact")),
+        "not what made the results",
+    ),
+    "a damaged model": (lambda output: cut(output / "model" / "model.tflite"), "damaged"),
+    "no basis": (lambda output: shutil.rmtree(output / "pca_model"), "no basis"),
+    "another basis": (
+        lambda output: update(folder(output) / "index.json", basis_sha256="0" * 64),
+        "not the basis",
+    ),
+}
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def update(path: Path, **fields: object) -> None:
+    edit(path, lambda content: content.update(fields))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(b"x" * path.stat().st_size)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_not_right_is_refused_in_one_line(copy: Path, damage: str) -> None:
+    act, words = DAMAGES[damage]
+    act(copy)
+    with pytest.raises(JobError, match=words) as error:
+        Catalogue(str(copy))
+    assert "\n" not in str(error.value)
+
+
+def test_from_s3_it_is_fetched_once(output: Path, bucket: str, cache: Path) -> None:
+    client = boto3.client("s3")
+    for path in sorted(output.rglob("*")):
+        if path.is_file() and "features" not in path.parts:
+            client.upload_file(str(path), bucket, f"results/{path.relative_to(output)}")
+    there = Catalogue(f"s3://{bucket}/results").index
+    here = Catalogue(str(output)).index
+    assert np.array_equal(np.concatenate(there.blocks), np.concatenate(here.blocks))
+    [kept] = (cache / "fruits" / "neighbours").glob("*/*")
+    assert kept.name == folder(output).name
+    for key in client.list_objects_v2(Bucket=bucket, Prefix="results/neighbours/")["Contents"]:
+        if key["Key"].endswith(".arrow"):
+            client.delete_object(Bucket=bucket, Key=key["Key"])
+    assert len(Catalogue(f"s3://{bucket}/results").index) == len(here)
