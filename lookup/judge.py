@@ -4,6 +4,7 @@ All three are learned from the index itself, by cross-validation, and kept besid
 """
 
 import io
+import math
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def learn(index: Index, most: int = SAMPLE) -> Lesson:
 def _worse(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
     """Return whether one way is worse than another beyond chance, by the pictures on which they differ (McNemar)."""
     lost, won = int((other & ~right).sum()), int((right & ~other).sum())
-    return lost - won > 2 * np.sqrt(lost + won)
+    return lost - won > 2 * math.sqrt(lost + won)
 
 
 def _beyond(known: NDArray[np.float64], strangers: NDArray[np.float64]) -> float:

@@ -337,7 +337,7 @@ def serve(app: FastAPI, listening: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM; requests that are being answered are answered first."""
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda *_: None)  # uvicorn stops, and raises the signal again when it has
-    logging.getLogger("uvicorn").addHandler(handler())
+    logging.getLogger().addHandler(handler())  # whatever a library warns of
     config = uvicorn.Config(
         app,
         log_config=None,

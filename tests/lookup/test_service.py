@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,9 @@ from tests.conftest import run_json
 ROOT = Path(__file__).resolve().parents[2]
 
 
+Answer = tuple[int, Any]
+
+
 @dataclass
 class Service:
     """A running service: its process, its port, the file that its log goes to."""
@@ -44,7 +47,7 @@ class Service:
         self, body: bytes, kind: str, path: str = "/classify", headers: dict[str, str] | None = None
     ) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request("POST", path, body, {"Content-Type": kind, **(headers or {})})
+        connection.request("POST", path, body, {"Content-Type": kind, **headers})
         answer = connection.getresponse()
         text = answer.read()
         connection.close()
@@ -134,28 +137,20 @@ def bomb() -> bytes:
     )
 
 
-BAD = {
-    "empty": (lambda service: service.classify(b""), 422, "zero bytes"),
-    "not an image": (lambda service: service.classify(b"GIF89a, or is it?"), 422, "cannot be used"),
-    "a bomb": (lambda service: service.classify(bomb()), 422, "too many pixels"),
-    "50 MB": (lambda service: service.classify(bytes(50 << 20)), 413, "more than 20 MB"),
-    "the wrong field": (lambda service: service.classify(b"x", field="image"), 422, "field called picture"),
-    "no form": (lambda service: service.post(b"x", "image/jpeg"), 422, "field called picture"),
-    "no boundary": (lambda service: service.post(b"x", "multipart/form-data"), 400, "boundary"),
-    "a form that is not one": (
-        lambda service: service.post(b"rubbish", "multipart/form-data; boundary=x"),
-        422,
-        "picture",
-    ),
-    "text in the field": (
-        lambda service: service.post(b"picture=x", "application/x-www-form-urlencoded"),
-        422,
-        "picture",
-    ),
-    "too many neighbours": (lambda service: service.classify(b"x", query="?k=1000"), 422, "less than or equal to 50"),
-    "a huge header": (lambda service: service.post(b"x", "text/plain", headers={"X": "x" * 20_000}), 431, "headers"),
-    "another path": (lambda service: service.post(b"x", "text/plain", "/nothing"), 404, "Not Found"),
-    "another method": (lambda service: service.post(b"x", "text/plain", "/health"), 405, "Method Not Allowed"),
+BAD: dict[str, tuple[Callable[[Service], Answer], int, str]] = {
+    "empty": (lambda to: to.classify(b""), 422, "zero bytes"),
+    "not an image": (lambda to: to.classify(b"GIF89a, or is it?"), 422, "cannot be used"),
+    "a bomb": (lambda to: to.classify(bomb()), 422, "too many pixels"),
+    "50 MB": (lambda to: to.classify(bytes(50 << 20)), 413, "more than 20 MB"),
+    "the wrong field": (lambda to: to.classify(b"x", field="image"), 422, "field called picture"),
+    "no form": (lambda to: to.post(b"x", "image/jpeg"), 422, "field called picture"),
+    "no boundary": (lambda to: to.post(b"x", "multipart/form-data"), 400, "boundary"),
+    "a broken form": (lambda to: to.post(b"rubbish", "multipart/form-data; boundary=x"), 400, "parsing"),
+    "text in the field": (lambda to: to.post(b"picture=x", "application/x-www-form-urlencoded"), 422, "picture"),
+    "too many neighbours": (lambda to: to.classify(b"x", query="?k=1000"), 422, "less than or equal to 50"),
+    "a huge header": (lambda to: to.post(b"x", "text/plain", X="x" * 20_000), 431, "headers"),
+    "another path": (lambda to: to.post(b"x", "text/plain", "/nothing"), 404, "Not Found"),
+    "another method": (lambda to: to.post(b"x", "text/plain", "/health"), 405, "Method Not Allowed"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.metrics import adjusted_rand_score
@@ -72,8 +73,9 @@ def test_names_are_those_of_scikit_learn(sample: Sample) -> None:
     folds = grouped_folds(sample)
     found = cross_validate(sample, folds, learned=False)
 
-    def weigh(gaps: "np.ndarray") -> "np.ndarray":  # type: ignore[type-arg]
-        return np.exp((gaps.min(axis=1, keepdims=True) - gaps) / FADING)
+    def weigh(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
+        weights: NDArray[np.float64] = np.exp((gaps.min(axis=1, keepdims=True) - gaps) / FADING)
+        return weights
 
     peer = KNeighborsClassifier(VOTERS, metric="cosine", weights=weigh)
     expected = cross_val_predict(peer, sample.components, sample.labels, cv=PredefinedSplit(folds))
