@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,10 +12,11 @@ import pyarrow.parquet as pq
 
 from job import storage
 from job.errors import JobError, RunError
+from job.index import read_description
 from job.model import read_model
 from job.pca import Basis
 from job.progress import Progress
-from job.reduce import BASIS, read_basis
+from job.reduce import BASIS, as_results, read_basis
 from job.results import CSV, REJECTED_CSV, RESULTS_SCHEMA, RUN, read_run
 from job.session import parallelism, ship
 from job.settings import Settings
@@ -150,6 +152,38 @@ def _check_values(spark: "SparkSession", output: str, current: Current, run: dic
         if result != RIGHT:
             yield Fault(f"{what}: {result}", _DELETE if what.startswith("features") else _REDUCE)
     yield from _check_coordinates(spark, output, current, basis, parts)
+    yield from _check_index(spark, output, run, parts)
+
+
+def _check_index(spark: "SparkSession", output: str, run: dict[str, Any], parts: list[str]) -> Iterator[Fault]:
+    """Compare each part of the index with the part of the results beside it."""
+    if "neighbours" not in run["results"]:  # results of an earlier version
+        return
+    folder = storage.join(output, run["results"]["neighbours"])
+    try:
+        description = read_description(folder)
+    except JobError as error:
+        yield Fault(str(error).split(";")[0], _REDUCE)
+        return
+    named = {part.name.removesuffix(".arrow") for part in description.parts}
+    if named != {storage.name(part).removesuffix(".parquet") for part in parts} or description.run != run["run"]:
+        yield Fault(f"the index at {folder} is not of these results", _REDUCE)
+        return
+    for part, same in zip(parts, run_tasks(spark, partial(_is_indexed, folder), parts), strict=True):
+        if not same:
+            yield Fault(f"the index at {folder} differs from {part}", _REDUCE)
+
+
+def _is_indexed(folder: str, part: str) -> bool:
+    """Return whether a part of the results and its part of the index say the same; run in a worker."""
+    with storage.open_input(part) as file:
+        results = pq.read_table(file)
+    try:
+        data = storage.read(storage.join(folder, storage.name(part).replace(".parquet", ".arrow")))
+        index = pa.ipc.open_file(data).read_all()
+        return bool(as_results(index).equals(results.select(RESULTS_SCHEMA.names)))
+    except (OSError, pa.ArrowException, KeyError):
+        return False
 
 
 def _check_coordinates(

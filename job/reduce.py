@@ -287,7 +287,7 @@ def _project(task: _Projection) -> IndexPart | None:
         return None
     part = write_part(storage.join(task.work.output, task.work.index, f"part-{task.number:05d}.arrow"), rows)
     with storage.create(storage.join(task.work.output, task.work.results, _parquet(part))) as path:
-        pq.write_table(_results(rows), path, compression="zstd")
+        pq.write_table(as_results(rows), path, compression="zstd")
     return part
 
 
@@ -305,7 +305,7 @@ def _projected(task: _Projection, basis: Basis) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _results(rows: pa.Table) -> pa.Table:
+def as_results(rows: pa.Table) -> pa.Table:
     """Return the rows of an index as those of the results: without residuals, with the contract's types."""
     renamed = rows.select(["path", "label", "components"]).rename_columns(RESULTS_SCHEMA.names)
     return renamed.cast(RESULTS_SCHEMA)
