@@ -18,6 +18,8 @@ NAMES = (
     "listing",
     "incremental",
     "worker_memory",
+    "lookup",
+    "naming",
 )
 
 

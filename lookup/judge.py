@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from job import storage
 from job.errors import JobError
@@ -25,7 +26,7 @@ from lookup.votes import Calibration, Vectors, calibrate, learn_space
 FORMAT = 1
 JUDGE = "judge.npz"
 # Pictures that are learned from: more take longer and change nothing that is seen.
-SAMPLE = 5_000
+SAMPLE = 3_000
 # Unknown is what is farther than SLACK times the distance within which the share KNOWN of the pictures have a neighbour
 # (sides that were not seen are farther than the next frame) and, if that is more, than the share STRANGERS of them are
 # from another label's.
@@ -84,6 +85,11 @@ class Lesson:
 
 def learn(index: Index, most: int = SAMPLE) -> Lesson:
     """Learn a judge from an index; raises `JobError` where no picture has a label."""
+    with threadpool_limits(1, "blas"):  # for matrices of this size threads wait for each other more than they compute
+        return _learn(index, most)
+
+
+def _learn(index: Index, most: int) -> Lesson:
     sample = draw(index, most)
     if not len(sample.labels):
         raise JobError("none of the pictures has a label, so there is nothing to name others by; search needs none")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookup.index import Index
-from lookup.votes import VOTERS, Labels, Vectors, distances, learn_space, vote
+from lookup.votes import VOTERS, Labels, Vectors, distances, label_means, learn_space, vote
 
 FOLDS = 5
 # Pictures whose squared distance is at most this share of what it is between pictures of their labels, in the mean,
@@ -76,9 +76,7 @@ def _groups(components: Vectors, labels: Labels) -> NDArray[np.int64]:
 def _spreads(values: NDArray[np.float64], labels: Labels) -> NDArray[np.float64]:
     """Return for each picture the mean squared distance between two of its label, infinite for the only one."""
     _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    means = np.zeros((len(counts), values.shape[1]))
-    np.add.at(means, places, values)
-    apart = values - (means / counts[:, None])[places]
+    apart = values - label_means(values, places, counts)[places]
     sums = np.bincount(places, np.einsum("nk,nk->n", apart, apart))
     spreads = np.divide(2 * sums, counts - 1, out=np.full(len(counts), np.inf), where=counts > 1)
     result: NDArray[np.float64] = spreads[places]

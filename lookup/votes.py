@@ -34,18 +34,19 @@ class Votes:
 
 def vote(labels: Labels, similarities: NDArray[np.floating[Any]]) -> Votes:
     """Count the votes of neighbours with labels [q, m] and similarities [q, m]; a label below 0 has none."""
-    best, margins = np.full(len(labels), -1, np.int64), np.zeros(len(labels))
-    for row, (own, likeness) in enumerate(zip(labels, similarities, strict=True)):
-        voting = own >= 0
-        if not voting.any():
-            continue
-        weights = np.exp((likeness[voting] - likeness[voting].max()) / FADING).astype(np.float64)
-        names, places = np.unique(own[voting], return_inverse=True)
-        shares = np.bincount(places, weights) / weights.sum()
-        winner = int(shares.argmax())
-        best[row] = names[winner]
-        margins[row] = shares[winner] - np.delete(shares, winner).max(initial=0)
-    return Votes(best, margins)
+    voting = labels >= 0
+    nearest = np.where(voting, similarities, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
+    weights = np.exp(
+        (similarities - np.where(np.isfinite(nearest), nearest, 0)) / FADING, where=voting, out=np.zeros(voting.shape)
+    )
+    same = labels[:, :, None] == labels[:, None, :]
+    shares = np.einsum("qmn,qn->qm", same, weights)  # of the votes, for each neighbour's label
+    rows = np.arange(len(labels))
+    winner = shares.argmax(axis=1)
+    second = np.where(labels == labels[rows, winner, None], 0, shares).max(axis=1)
+    total = weights.sum(axis=1)
+    margins = np.divide(shares[rows, winner] - second, total, out=np.zeros(len(labels)), where=total > 0)
+    return Votes(np.where(total > 0, labels[rows, winner], -1).astype(np.int64), margins)
 
 
 def learn_space(components: Vectors, labels: Labels) -> Vectors:
@@ -57,18 +58,26 @@ def learn_space(components: Vectors, labels: Labels) -> Vectors:
     """
     k, numbers = components.shape[1], labels[labels >= 0]
     names, places, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    free = len(numbers) - len(names)
+    if free < 1:
+        return np.eye(k, dtype=np.float32)
     values = components[labels >= 0].astype(np.float64)
-    means = np.zeros((len(names), k))
-    np.add.at(means, places, values)
-    apart = values - (means / counts[:, None])[places]
+    apart = values - label_means(values, places, counts)[places]
     within = apart.T @ apart
-    free = len(values) - len(names)
-    if free < 1 or np.trace(within) <= 0:
+    if np.trace(within) <= 0:
         return np.eye(k, dtype=np.float32)
     within /= free
     even = np.trace(within) / k
     variances, directions = np.linalg.eigh((1 - _SHRINKAGE) * within + _SHRINKAGE * even * np.eye(k))
     return np.asarray(directions / np.sqrt(variances / even) @ directions.T, np.float32)
+
+
+def label_means(values: NDArray[np.float64], places: Labels, counts: Labels) -> NDArray[np.float64]:
+    """Return the means [l, k] of values [n, k] whose places [n] are 0 to l - 1; `counts` [l] says how often, each > 0."""
+    starts = np.cumsum(counts) - counts
+    sums = np.add.reduceat(values[np.argsort(places, kind="stable")], starts, axis=0)
+    means: NDArray[np.float64] = sums / counts[:, None]
+    return means
 
 
 def distances(components: Vectors, residual: NDArray[np.floating[Any]], others: Vectors) -> NDArray[np.float64]:

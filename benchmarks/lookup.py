@@ -1,0 +1,145 @@
+"""How soon lookup answers: python -m benchmarks.lookup [--pictures 100000 1000000].
+
+Whole commands on an index of random components, as `run` leaves it: from the start of Python to the answer; the first
+`classify`, which learns what it needs and keeps it, apart. Then the service: one picture at a time over HTTP, beside
+decoding and inferring it with nothing around.
+"""
+
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks import inputs
+from benchmarks.harness import bench, parser, timed
+from bootstrap.model import EMBEDDED_FOLDER
+from job.featurize import decoding, fingerprint, model_summary
+from job.image import decode
+from job.index import IndexDescription, schema, write_description, write_part
+from job.model import Engine, read_model
+from job.pca import Basis
+from job.quiet import quiet
+from job.settings import Settings
+
+K, D, LABELS, PART = 50, 1280, 100, 200_000
+
+
+def results(folder: Path, pictures: int) -> Path:
+    """Write the results of a made-up run, as far as lookup reads them; return their folder."""
+    output = folder / f"{pictures}"
+    model = read_model(str(EMBEDDED_FOLDER))
+    settings = Settings(images="x", model="x", output=str(output))
+    prints, rng = fingerprint(model, settings), np.random.default_rng(0)
+    shutil.copytree(EMBEDDED_FOLDER, output / "model", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    directions = np.linalg.qr(rng.normal(size=(D, K)))[0].T
+    variances = 1.0 / np.arange(1, K + 1)
+    basis = Basis(np.zeros(D), directions, variances, float(variances.sum()), pictures, prints, {}).to_bytes()
+    (output / "pca_model" / "run=x").mkdir(parents=True)
+    (output / "pca_model" / "run=x" / "basis.npz").write_bytes(basis)
+    parts, index = [], output / "neighbours" / "run=x"
+    centres = rng.normal(size=(LABELS, K)) * np.sqrt(variances)
+    for number, start in enumerate(range(0, pictures, PART)):
+        count = min(PART, pictures - start)
+        labels = rng.integers(0, LABELS, count)
+        values = (centres[labels] + rng.normal(size=(count, K)) * np.sqrt(variances) / 2).astype(np.float32)
+        types = schema(K)
+        columns = [
+            pa.array([f"s3://pictures/{row // 1000:06d}/{row:09d}.jpg" for row in range(start, start + count)]),
+            pa.DictionaryArray.from_arrays(pa.array(labels, pa.int32()), [f"label {one:03d}" for one in range(LABELS)]),
+            pa.array(rng.random(count, np.float32)),
+            pa.FixedSizeListArray.from_arrays(values.ravel(), type=types.field(3).type),
+        ]
+        parts.append(write_part(str(index / f"part-{number:05d}.arrow"), pa.table(columns, schema=types)))
+    write_description(str(index), IndexDescription("x", prints, sha256(basis).hexdigest(), pictures, K, tuple(parts)))
+    run = {
+        "run": "x",
+        "results": {
+            "neighbours": "neighbours/run=x",
+            "pca_model": "pca_model/run=x",
+            "pca_results": "pca_results/run=x",
+        },
+        "settings": settings.as_dict(),
+        "model": model_summary(model) | {"fingerprint": prints},
+    }
+    (output / "run.json").write_text(json.dumps(run))
+    return output
+
+
+def command(*arguments: str) -> None:
+    """Run a command of lookup and wait for its end."""
+    subprocess.run([sys.executable, "-m", "lookup", *arguments], check=True, capture_output=True)  # noqa: S603 - our own
+
+
+def service_latency(output: Path, picture: Path, times: int) -> float:
+    """Return the median of the seconds that a picture takes over HTTP, one at a time."""
+    arguments = [sys.executable, "-m", "lookup", "serve", "--output", str(output), "--port", "0"]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
+        assert process.stderr is not None
+        port = next(
+            found[1] for line in process.stderr if (found := re.search(r"serving http://127.0.0.1:(\d+)", line))
+        )
+        body = b'--x\r\nContent-Disposition: form-data; name="picture"; filename="x.jpg"\r\n\r\n'
+        body += picture.read_bytes() + b"\r\n--x--\r\n"
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{port}/classify", body, {"Content-Type": "multipart/form-data; boundary=x"}
+        )
+
+        def ask() -> None:
+            with urllib.request.urlopen(asked) as answer:  # noqa: S310 - our own server
+                answer.read()
+
+        seconds = [timed(ask) for _ in range(times)]
+        process.terminate()
+        process.stderr.read()
+    return statistics.median(seconds[times // 10 :])
+
+
+def bare_latency(picture: Path, times: int) -> float:
+    """Return the median of the seconds that decoding and inferring a picture take."""
+    model = read_model(str(EMBEDDED_FOLDER))
+    with quiet():
+        engine = Engine(model)
+    way, data, seconds = decoding(model, Settings()), picture.read_bytes(), []
+    for _ in range(times):
+        started = time.perf_counter()
+        engine.features(decode(data, way.input_size).pixels)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds[times // 10 :])
+
+
+def main() -> None:
+    """Run the command."""
+    told = parser("lookup", __doc__)
+    told.add_argument("--pictures", type=int, nargs="+", default=[100_000, 1_000_000], help="(default: %(default)s)")
+    options = told.parse_args()
+    picture = next(inputs.pictures(200).rglob("*.jpg"))
+    with bench("lookup", options) as found, tempfile.TemporaryDirectory() as folder:
+        for count in options.pictures:
+            output = results(Path(folder), count)
+            asked = (str(picture), "--output", str(output))
+            first = timed(partial(command, "classify", *asked))
+            ways = {way: partial(timed, partial(command, way, *asked)) for way in ("search", "classify")}
+            medians = found.compare(f"whole commands on {count:,} pictures", ways, options.rounds)
+            bound = 2 if count <= 100_000 else 10
+            found.claim(f"{count:,} pictures: search", medians["search"], "s", at_most=bound)
+            found.claim(f"{count:,} pictures: classify", medians["classify"], "s", at_most=bound)
+            found.claim(f"{count:,} pictures: the first classify", first, "s", at_most=bound)
+        few = results(Path(folder), 1_000)
+        served, bare = service_latency(few, picture, 300), bare_latency(picture, 300)
+        found.say(f"  the service {1e3 * served:.1f} ms, decoding and inference alone {1e3 * bare:.1f} ms")
+        found.claim("the service's latency against decoding and inference", served / bare, at_most=4)
+
+
+if __name__ == "__main__":
+    main()
