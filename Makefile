@@ -17,12 +17,13 @@ VENV = .venv/bin/python
 CDK = node_modules/.bin/cdk
 PIP = $(VENV) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: help setup run-local test bench rehearse lint lock package synth diff bootstrap deploy destroy clean
+.PHONY: help setup run-local serve test bench rehearse lint lock package synth diff bootstrap deploy destroy clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make run-local   the whole job on an included sample; results in results/"
 	@echo "                 IMAGES=folder WEIGHTS=imagenet|file.h5 ALPHA=1.0 SIZE=224 COMPONENTS=50 OUTPUT=folder ARGS='--limit 100'"
+	@echo "make serve       a page that names pictures, from the results in OUTPUT; ARGS='--port 8080'"
 	@echo "make setup       everything that development needs, in .venv"
 	@echo "make test        every test that needs no account"
 	@echo "make bench       how fast it is, with machine and bounds, in build/bench; BENCH='features listing' for some of it"
@@ -72,6 +73,14 @@ run-local: $(if $(filter embedded,$(WEIGHTS)),.venv/run,.venv/all)
 	  --output "$(MODEL)"
 	@$(VENV) -m job run --images "$(IMAGES)" --model "$(MODEL)" --output "$(OUTPUT)" \
 	  $(if $(COMPONENTS),--components $(COMPONENTS)) $(ARGS)
+
+# What a run needs, and a web framework.
+.venv/lookup: requirements-lookup.txt .venv/run
+	@$(PIP) -r requirements-lookup.txt
+	@touch $@
+
+serve: .venv/lookup
+	@$(VENV) -m lookup serve --output "$(OUTPUT)" $(ARGS)
 
 # Two files at a time: most tests wait more than they compute.
 test: setup

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -217,6 +218,7 @@ def _say_results(settings: Settings, result: dict[str, Any], log: Log, started: 
     if settings.report:
         print(f"look       {Path(output, 'report.html').as_uri()}")
     print(f"""open       {python} -c "import pandas; print(pandas.read_parquet('{output}/pca_results'))\"""")
+    print(f"name       {python} -m lookup classify PICTURE --output {shlex.quote(output)}")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def learn_space(components: Vectors, labels: Labels) -> Vectors:
 
 
 def label_means(values: NDArray[np.float64], places: Labels, counts: Labels) -> NDArray[np.float64]:
-    """Return the means [l, k] of values [n, k] whose places [n] are 0 to l - 1; `counts` [l] says how often, each > 0."""
+    """Return the means [l, k] of values [n, k] whose places [n] are 0 to l - 1, each as often as `counts` [l] says."""
     starts = np.cumsum(counts) - counts
     sums = np.add.reduceat(values[np.argsort(places, kind="stable")], starts, axis=0)
     means: NDArray[np.float64] = sums / counts[:, None]
