@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from job import storage
 from job.progress import terminal
+from lookup.approximate import EXACT_UP_TO, Approximate
 from lookup.embed import Point, Recipe, read_recipe
-from lookup.index import Index, Vectors, open_index, read_results
+from lookup.index import Index, Vectors, cache, open_index, read_results
 from lookup.judge import Judge, read_judge
 from lookup.search import Search
 from lookup.votes import VOTERS, distances, vote
@@ -71,16 +73,22 @@ class Catalogue:
         self.recipe: Recipe = read_recipe(self.output, self.run, self.index.description)
 
     @cached_property
-    def _plain(self) -> Search:
-        return Search(self.index)
+    def _plain(self) -> Search | Approximate:
+        return self._search_in(np.eye(self.index.description.components, dtype=np.float32))
+
+    def _search_in(self, space: Vectors) -> Search | Approximate:
+        if len(self.index) <= EXACT_UP_TO:
+            return Search(self.index, space)
+        own = sha256(self.output.encode()).hexdigest()[:16]
+        return Approximate(self.index, space, cache("approximate") / own, terminal())
 
     @cached_property
     def _judge(self) -> Judge:
         return read_judge(self.output, self.run, self.index, terminal())
 
     @cached_property
-    def _learned(self) -> Search:
-        return Search(self.index, self._judge.space)
+    def _learned(self) -> Search | Approximate:
+        return self._search_in(self._judge.space)
 
     def prepare(self) -> None:
         """Do before the first question to `classify` what is done once; raises `JobError` where nothing has a label."""

@@ -105,6 +105,11 @@ def open_index(output: str, run: dict[str, Any]) -> Index:
     return _index(description, tables)
 
 
+def cache(name: str) -> Path:
+    """Return the folder in which this user's copies of something are kept; it need not be there."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "fruits", name)
+
+
 def _index(description: IndexDescription, tables: list[pa.Table]) -> Index:
     k = description.components
     chunks = [chunk for table in tables for chunk in table.column("label").chunks]
@@ -132,8 +137,7 @@ def _numbers(labels: pa.DictionaryArray, numbers: dict[str, int]) -> Labels:
 
 def _fetched(folder: str, description: IndexDescription) -> Path:
     """Return a local copy of an index on S3, fetched once; those of earlier runs of this output are deleted."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "fruits", "neighbours")
-    of_output = cache / sha256(folder.rsplit("/", 1)[0].encode()).hexdigest()[:16]
+    of_output = cache("neighbours") / sha256(folder.rsplit("/", 1)[0].encode()).hexdigest()[:16]
     local = of_output / storage.name(folder)
     local.mkdir(parents=True, exist_ok=True)
     missing = [

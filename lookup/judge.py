@@ -5,11 +5,9 @@ All three are learned from the index itself, by cross-validation, and kept besid
 
 import io
 import math
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from job import storage
 from job.errors import JobError
 from job.progress import Progress
-from lookup.index import Index
+from lookup.index import Index, cache
 from lookup.trial import Outcome, Sample, cross_validate, distances_without_label, draw, grouped_folds, naive_folds
 from lookup.votes import Calibration, Vectors, calibrate, learn_space
 
@@ -143,5 +141,4 @@ def keep(output: str, run: dict[str, Any], judge: Judge) -> str | None:
 
 def _places(output: str, run: dict[str, Any]) -> list[str]:
     folder = storage.join(output, run["results"]["neighbours"])
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "fruits", "judges")
-    return [storage.join(folder, JUDGE), str(cache / f"{sha256(folder.encode()).hexdigest()[:16]}.npz")]
+    return [storage.join(folder, JUDGE), str(cache("judges") / f"{sha256(folder.encode()).hexdigest()[:16]}.npz")]

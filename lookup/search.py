@@ -28,21 +28,19 @@ class Neighbours:
 
 
 class Search:
-    """Finds the nearest pictures of an index, in its own space or in one that a matrix makes of it.
+    """Finds the nearest pictures of an index in the space that a matrix makes of its components.
 
     Parameters
     ----------
     index : Index
-    space : float32 array [k, j], optional
-        Components times this are what is compared; by default the components themselves.
+    space : float32 array [k, k]
+        Components times this are what is compared.
     """
 
-    def __init__(self, index: Index, space: Vectors | None = None) -> None:
+    def __init__(self, index: Index, space: Vectors) -> None:
         self._index = index
-        self._space = np.eye(index.description.components, dtype=np.float32) if space is None else space
-        self._inverse = [
-            _inverse_lengths(block @ self._space if space is not None else block) for block in index.blocks
-        ]
+        self._space = space
+        self._inverse = [_inverse_lengths(block @ space) for block in index.blocks]
 
     def nearest(self, points: Vectors, count: int) -> Neighbours:
         """Return the `count` nearest pictures of points [q, k]; of those equally near the first come first."""
