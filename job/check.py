@@ -1,5 +1,6 @@
 """Spark stage: reads back everything that an output holds and says what is wrong with it."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -166,20 +167,30 @@ def _check_index(spark: "SparkSession", output: str, run: dict[str, Any], parts:
         yield Fault(str(error).split(";")[0], _REDUCE)
         return
     named = {part.name.removesuffix(".arrow") for part in description.parts}
-    if named != {storage.name(part).removesuffix(".parquet") for part in parts} or description.run != run["run"]:
+    told = (description.run, description.fingerprint, description.pictures, description.components)
+    if named != {storage.name(part).removesuffix(".parquet") for part in parts} or told != (
+        run["run"],
+        run["model"]["fingerprint"],
+        run["counts"]["ok"],
+        run["components"],
+    ):
         yield Fault(f"the index at {folder} is not of these results", _REDUCE)
         return
-    for part, same in zip(parts, run_tasks(spark, partial(_is_indexed, folder), parts), strict=True):
+    digests = {part.name: part.sha256 for part in description.parts}
+    for part, same in zip(parts, run_tasks(spark, partial(_is_indexed, folder, digests), parts), strict=True):
         if not same:
             yield Fault(f"the index at {folder} differs from {part}", _REDUCE)
 
 
-def _is_indexed(folder: str, part: str) -> bool:
+def _is_indexed(folder: str, digests: dict[str, str], part: str) -> bool:
     """Return whether a part of the results and its part of the index say the same; run in a worker."""
     with storage.open_input(part) as file:
         results = pq.read_table(file)
     try:
-        data = storage.read(storage.join(folder, storage.name(part).replace(".parquet", ".arrow")))
+        name = storage.name(part).replace(".parquet", ".arrow")
+        data = storage.read(storage.join(folder, name))
+        if hashlib.sha256(data).hexdigest() != digests[name]:
+            return False
         index = pa.ipc.open_file(data).read_all()
         return bool(as_results(index).equals(results.select(RESULTS_SCHEMA.names)))
     except (OSError, pa.ArrowException, KeyError):

@@ -4,7 +4,9 @@ Each part is an Arrow file beside the results' Parquet part of the same pictures
 is what is searched. `index.json`, written last, names the parts and what made them.
 """
 
+import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from job.errors import JobError
 
 INDEX = "index.json"
 FORMAT = 1
+_NAME = re.compile(r"part-\d+\.arrow")
 
 
 def schema(k: int) -> pa.Schema:
@@ -36,11 +39,12 @@ def schema(k: int) -> pa.Schema:
 
 @dataclass(frozen=True)
 class IndexPart:
-    """One Arrow file of the index: its name in the folder, rows and bytes."""
+    """One Arrow file of the index: its name in the folder, rows, bytes, and their hexadecimal digest."""
 
     name: str
     rows: int
     bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,9 @@ def write_part(address: str, rows: pa.Table) -> IndexPart:
         # One batch, so that the coordinates are one array when the file is mapped.
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
             writer.write_table(rows.combine_chunks())
-        return IndexPart(storage.name(address), rows.num_rows, path.stat().st_size)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return IndexPart(storage.name(address), rows.num_rows, path.stat().st_size, digest)
 
 
 def write_description(folder: str, description: IndexDescription) -> None:
@@ -88,19 +94,23 @@ def write_description(folder: str, description: IndexDescription) -> None:
 def read_description(folder: str) -> IndexDescription:
     """Read `index.json`; raises `JobError` where it is absent, damaged or of another version."""
     address = storage.join(folder, INDEX)
+    damaged = JobError(f"{address} is damaged; python -m job reduce makes it anew")
     try:
         fields: dict[str, Any] = json.loads(storage.read(address))
         found = fields["format"]
-        if found == FORMAT:
-            parts = tuple(IndexPart(**part) for part in fields.pop("parts"))
-            return IndexDescription(parts=parts, **fields)
+        parts = tuple(IndexPart(**part) for part in fields.pop("parts"))
+        description = IndexDescription(parts=parts, **fields)
     except (FileNotFoundError, NotADirectoryError):
         raise JobError(f"no index at {folder}; python -m job reduce makes it") from None
-    except (ValueError, TypeError, KeyError):
-        raise JobError(f"{address} is damaged; python -m job reduce makes it anew") from None
-    raise JobError(
-        f"{address} has format {found}, this version reads format {FORMAT}; python -m job reduce makes it anew"
-    )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise damaged from None
+    if found != FORMAT:
+        raise JobError(
+            f"{address} has format {found}, this version reads format {FORMAT}; python -m job reduce makes it anew"
+        )
+    if not all(_NAME.fullmatch(part.name) for part in parts):  # else a file anywhere could be meant
+        raise damaged
+    return description
 
 
 def map_part(path: Path, k: int) -> pa.Table:
@@ -108,7 +118,8 @@ def map_part(path: Path, k: int) -> pa.Table:
     try:
         with pa.memory_map(str(path)) as file:
             table = pa.ipc.open_file(file).read_all()
-    except (OSError, pa.ArrowInvalid) as error:
+            table.select(["path", "label"]).validate(full=True)  # or a flipped bit would lead beyond the file
+    except (OSError, KeyError, pa.ArrowException) as error:
         raise JobError(f"{path} is damaged ({error}); python -m job reduce makes it anew") from None
     if table.schema != schema(k):
         raise JobError(f"{path} is no index of {k} components; python -m job reduce makes it anew")

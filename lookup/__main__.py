@@ -44,6 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the answer has seen enough
         sys.stdout = None
         return 0
+    except OSError as error:
+        print(f"error: cannot read or write {error.filename}: {error.strerror or error}", file=sys.stderr)
+        return JobError.exit_status
+    except Exception as error:  # noqa: BLE001 - the last resort: one line for people
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        return JobError.exit_status
     return status
 
 
@@ -107,7 +113,7 @@ def _number(low: int, high: int) -> Callable[[str], int]:
 
 
 def _search(options: argparse.Namespace) -> int:
-    catalogue = Catalogue(options.output)
+    catalogue = Catalogue(options.output, terminal())
 
     def tell(path: str, point: Point) -> Told:
         return Told(path, catalogue.search([point], options.k)[0])
@@ -116,7 +122,7 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def _classify(options: argparse.Namespace) -> int:
-    catalogue = Catalogue(options.output)
+    catalogue = Catalogue(options.output, terminal())
     catalogue.prepare()
 
     def tell(path: str, point: Point) -> Told:
@@ -140,7 +146,7 @@ def _told(options: argparse.Namespace, catalogue: Catalogue, tell: Callable[[str
                 else:
                     all_told.append(tell(shown, point))
                 update(len(all_told))
-    print(options.form(all_told))
+    print(options.form(all_told).rstrip("\n"))
     return 1 if any(told.error for told in all_told) else 0
 
 

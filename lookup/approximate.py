@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from job import storage
 from job.errors import JobError
 from job.progress import Progress
 from lookup.index import Index, Vectors
@@ -80,8 +81,9 @@ class Approximate:
             for old in cache.iterdir():
                 if not old.name.startswith(f"{run}-"):
                     old.unlink(missing_ok=True)
-            faiss.write_index(self._cells, str(file))
-            about.write_text(json.dumps(asdict(told)))
+            with storage.create(str(file)) as path:  # another process may have mapped what is there
+                faiss.write_index(self._cells, str(path))
+            storage.write(str(about), json.dumps(asdict(told)).encode())
         self._cells.nprobe, self.recall = told.cells_looked_at, told.recall
         progress.say(
             f"{len(index):,} pictures: search is approximate and finds {self.recall:.3f} of the {VOTERS} nearest;"

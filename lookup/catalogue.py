@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from job import storage
-from job.progress import terminal
+from job.progress import Progress
 from lookup.approximate import EXACT_UP_TO, Approximate
 from lookup.embed import Point, Recipe, read_recipe
 from lookup.index import Index, Vectors, cache, open_index, read_results
@@ -59,6 +59,8 @@ class Catalogue:
     ----------
     output : str
         Folder or `s3://` prefix that a run has written.
+    progress : Progress, optional
+        Where to say what is learned or made at first use; silent by default.
 
     Raises
     ------
@@ -66,8 +68,8 @@ class Catalogue:
         Where there are no results, or what belongs to them is absent, damaged or of another model.
     """
 
-    def __init__(self, output: str) -> None:
-        self.output = storage.absolute(output)
+    def __init__(self, output: str, progress: Progress | None = None) -> None:
+        self.output, self._progress = storage.absolute(output), progress or Progress()
         self.run = read_results(self.output)
         self.index: Index = open_index(self.output, self.run)
         self.recipe: Recipe = read_recipe(self.output, self.run, self.index.description)
@@ -80,11 +82,11 @@ class Catalogue:
         if len(self.index) <= EXACT_UP_TO:
             return Search(self.index, space)
         own = sha256(self.output.encode()).hexdigest()[:16]
-        return Approximate(self.index, space, cache("approximate") / own, terminal())
+        return Approximate(self.index, space, cache("approximate") / own, self._progress)
 
     @cached_property
     def _judge(self) -> Judge:
-        return read_judge(self.output, self.run, self.index, terminal())
+        return read_judge(self.output, self.run, self.index, self._progress)
 
     @cached_property
     def _learned(self) -> Search | Approximate:
@@ -105,8 +107,10 @@ class Catalogue:
         components, residuals = _components(points), np.array([point.residual for point in points])
         near = self._learned.nearest(components, min(max(count, VOTERS), len(index)))
         voters = near.pictures[:, :VOTERS]
-        votes = vote(index.labels[voters], near.similarities[:, :VOTERS])
+        none = voters < 0  # an approximate search may find fewer
+        votes = vote(np.where(none, -1, index.labels[voters]), near.similarities[:, :VOTERS])
         others = index.components(voters.ravel()).reshape(*voters.shape, -1)
+        others[none] = np.inf
         known = (distances(components, residuals, others) <= judge.beyond) & (votes.labels >= 0)
         confidences = judge.calibration.confidence(votes.margins)
         return [

@@ -3,7 +3,6 @@
 import io
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from job.isolated import Decoder, Way
 from lookup.catalogue import Answer, Catalogue
 from lookup.embed import Embedders
 from lookup.index import read_results
+from lookup.log import LogProgress
 
 THUMBNAIL = 160
 _THUMBNAILS_KEPT = 500
@@ -34,7 +34,7 @@ class _Open:
     """A catalogue with its embedders, and how many requests are using them."""
 
     def __init__(self, output: str, limits: Limits) -> None:
-        self.catalogue = Catalogue(output)
+        self.catalogue = Catalogue(output, LogProgress())
         self.catalogue.prepare()
         self.embedders = Embedders(self.catalogue.recipe.limited(limits.pixels, limits.seconds), limits.workers)
         self.users = 0
@@ -60,7 +60,7 @@ class Desk:
         self._lock = threading.Lock()
         self._open = _Open(self._output, limits)
         self._closed = False
-        self._thumbnails: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._thumbnails: dict[tuple[str, int], bytes] = {}
         self._tiles = Decoder(Way(THUMBNAIL, "fast", limits.pixels, limits.seconds, 1 << 30), isolated=True)
         self._tile_lock = threading.Lock()
 
@@ -79,7 +79,8 @@ class Desk:
             idle = self._open.users == 0
         if idle:
             self._open.embedders.close()
-        self._tiles.close()
+        with self._tile_lock:
+            self._tiles.close()
 
     @contextmanager
     def _borrowed(self) -> Iterator[_Open]:
@@ -109,19 +110,20 @@ class Desk:
             if run != catalogue.run["run"] or not 0 <= picture < len(catalogue.index):
                 return None
             path = catalogue.index.path(picture)
-        with self._tile_lock:
-            key = (run, picture)
-            if key not in self._thumbnails:
-                try:
-                    data = storage.read(path)
-                except OSError:
-                    return None
-                file = io.BytesIO()
-                Image.fromarray(self._tiles.decode(data).pixels).save(file, "JPEG", quality=80)
-                self._thumbnails[key] = file.getvalue()
-                if len(self._thumbnails) > _THUMBNAILS_KEPT:
-                    self._thumbnails.popitem(last=False)
+        key = (run, picture)
+        if key in self._thumbnails:
             return self._thumbnails[key]
+        try:
+            data = storage.read(path)
+        except OSError:
+            return None
+        file = io.BytesIO()
+        with self._tile_lock:
+            Image.fromarray(self._tiles.decode(data).pixels).save(file, "JPEG", quality=80)
+            if len(self._thumbnails) >= _THUMBNAILS_KEPT:
+                self._thumbnails.clear()
+            self._thumbnails[key] = file.getvalue()
+        return file.getvalue()
 
     def about(self) -> dict[str, Any]:
         """Return what the service answers from: run, pictures, labels, model."""
@@ -146,8 +148,12 @@ class Desk:
             return None
         new = _Open(self._output, self._limits)
         with self._lock:
-            old, self._open = self._open, new
+            late = self._closed
+            old, self._open = self._open, self._open if late else new
             idle = old.users == 0
+        if late:
+            new.embedders.close()
+            return None
         if idle:
             old.embedders.close()
         return str(new.catalogue.run["run"])

@@ -1,6 +1,7 @@
 """How often `classify` is right, told from the results themselves: cross-validation, calibration, the unknown."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from textwrap import fill
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from job.neighbours import Interval, wilson
 from lookup.catalogue import Catalogue
 from lookup.judge import KNOWN, SLACK, STRANGERS, Lesson, keep, learn
+from lookup.show import plain
 from lookup.trial import FOLDS, Outcome
 from lookup.votes import calibrate
 
@@ -59,7 +61,7 @@ class Evaluation:
     calibrated_on : str
         Which votes the confidence was fitted to.
     beyond : float
-        The distance beyond which a picture is unknown.
+        The distance beyond which a picture is unknown; infinite, in JSON null, where too few pictures tell it.
     known_beyond, strangers_beyond : Share
         Pictures beyond it: of those named by other folds; and where all pictures of their own label are taken away.
     labels : list of LabelShare
@@ -165,7 +167,10 @@ def _calibration_error(lesson: Lesson, outcome: Outcome, chosen: NDArray[np.bool
 
 def as_json(evaluation: Evaluation) -> str:
     """Return all figures as JSON."""
-    return json.dumps(asdict(evaluation), indent=2, ensure_ascii=False)
+    fields = asdict(evaluation)
+    if math.isinf(evaluation.beyond):  # which JSON cannot say
+        fields["beyond"] = None
+    return json.dumps(fields, indent=2, ensure_ascii=False)
 
 
 def as_text(evaluation: Evaluation) -> str:
@@ -186,17 +191,18 @@ def as_text(evaluation: Evaluation) -> str:
         f" have a neighbour in other folds or, if that is more, the distance within which {STRANGERS:.0%} have one of"
         f" another label; {_text(one.known_beyond)} of pictures are farther, {_text(one.strangers_beyond)} where their"
         " own label is taken away",
-        "kept": one.kept or "nowhere: neither the output nor the cache may be written",
+        "kept": plain(one.kept) if one.kept else "nowhere: neither the output nor the cache may be written",
     }
     lines = [
         fill(text, 100, initial_indent=f"{name:<13}", subsequent_indent=" " * 13, break_long_words=False)
         for name, text in told.items()
     ]
-    width = max(len("label"), *(len(label.label) for label in one.labels))
+    names = [plain(label.label) for label in one.labels]
+    width = max(len("label"), *map(len, names))
     lines += ["", f"{'label':<{width}}  pictures  groups  {'naive':<20}  grouped"]
-    for label in one.labels:
+    for name, label in zip(names, one.labels, strict=True):
         counts = f"{label.pictures:8,}  {label.groups:6,}"
-        lines.append(f"{label.label:<{width}}  {counts}  {_text(label.naive):<20}  {_text(label.grouped)}")
+        lines.append(f"{name:<{width}}  {counts}  {_text(label.naive):<20}  {_text(label.grouped)}")
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from job import storage
 from job.errors import JobError
-from job.index import IndexDescription, map_part, read_description
+from job.index import IndexDescription, IndexPart, map_part, read_description
 from job.results import RUN, read_run
 
 # Parts that are fetched at a time from S3.
@@ -78,6 +79,10 @@ def read_results(output: str) -> dict[str, Any]:
     run = read_run(output)
     if run is None:
         raise JobError(f"no results in {output}: {RUN} is not there; python -m job run makes them")
+    try:
+        _ = run["run"], run["settings"].keys(), run["model"]["fingerprint"], run["results"]["pca_model"]
+    except (KeyError, TypeError, AttributeError):
+        raise JobError(f"{storage.join(output, RUN)} is damaged; python -m job reduce makes it anew") from None
     if "neighbours" not in run["results"]:
         raise JobError(f"the results in {output} are of an earlier version; python -m job reduce --output {output}")
     return run
@@ -127,6 +132,14 @@ def _index(description: IndexDescription, tables: list[pa.Table]) -> Index:
     )
 
 
+def _fetch(folder: str, local: Path, part: IndexPart) -> None:
+    address = storage.join(folder, part.name)
+    data = storage.read(address)
+    if sha256(data).hexdigest() != part.sha256:
+        raise JobError(f"{address} is not as it was written; python -m job reduce makes it anew")
+    storage.write(str(local / part.name), data)
+
+
 def _numbers(labels: pa.DictionaryArray, numbers: dict[str, int]) -> Labels:
     """Return the number of each label, -1 for none."""
     own = np.array([*(numbers[name] for name in labels.dictionary.to_pylist()), -1], np.int32)
@@ -146,12 +159,7 @@ def _fetched(folder: str, description: IndexDescription) -> Path:
         if not (local / part.name).is_file() or (local / part.name).stat().st_size != part.bytes
     ]
     with ThreadPoolExecutor(_FETCHES) as pool:
-        list(
-            pool.map(
-                lambda part: storage.write(str(local / part.name), storage.read(storage.join(folder, part.name))),
-                missing,
-            )
-        )
+        list(pool.map(partial(_fetch, folder, local), missing))
     for other in of_output.iterdir():
         if other != local:
             shutil.rmtree(other, ignore_errors=True)

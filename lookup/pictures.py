@@ -28,7 +28,7 @@ def find(names: Iterable[str]) -> list[str]:
                 continue
             inside = sorted(_below(address, frozenset()))
         except OSError as error:
-            raise JobError(f"cannot read {name}: {error.strerror or error}") from None
+            raise JobError(f"cannot read {error.filename or name}: {error.strerror or error}") from None
         if not inside:
             raise JobError(f"no pictures in {name}: none of its files ends in {', '.join(_ENDINGS)}")
         found |= dict.fromkeys(inside)

@@ -19,8 +19,8 @@ _POINTS = 256
 class Neighbours:
     """The nearest pictures of each point, the nearest first: their numbers int64 [q, m], and similarities [q, m].
 
-    A similarity is the cosine of the two vectors of components: 1 for the same direction from the mean of all pictures,
-    0 for none in common, -1 for the opposite. Where there are fewer than m pictures left, the number is -1.
+    A similarity is the cosine of the two vectors in the space that is searched: 1 for the same direction from the mean
+    of all pictures, 0 for none in common, -1 for the opposite. Where there are fewer than m pictures, the number is -1.
     """
 
     pictures: NDArray[np.int64]
@@ -43,7 +43,7 @@ class Search:
         self._inverse = [_inverse_lengths(block @ space) for block in index.blocks]
 
     def nearest(self, points: Vectors, count: int) -> Neighbours:
-        """Return the `count` nearest pictures of points [q, k]; of those equally near the first come first."""
+        """Return the `count` nearest pictures of points [q, k]."""
         parts = [self._nearest(points[start : start + _POINTS], count) for start in range(0, len(points), _POINTS)]
         if not parts:
             return Neighbours(np.zeros((0, count), np.int64), np.zeros((0, count), np.float32))

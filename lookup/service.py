@@ -30,6 +30,7 @@ MOST_NEIGHBOURS = 50
 # Of a body that is too large so much more is read and thrown away, so that the client reads the answer.
 _DRAINED = 8
 _HEADER_BYTES = 16_384
+_CONNECTIONS = 512
 _FIELD = "send one picture as multipart/form-data, in a field called picture"
 _PAGE = {"page.html": "text/html; charset=utf-8", "page.css": "text/css", "page.js": "text/javascript"}
 _HEADERS = {
@@ -52,7 +53,7 @@ class Door:
     seconds : float
         Time that a body may take to arrive.
     waiting : int
-        Pictures that may wait for their turn; beyond that the answer is 503.
+        Requests that may wait for their turn; beyond that the answer is 503.
     reload_seconds : float
         How often is looked whether there are new results.
     """
@@ -68,7 +69,7 @@ class NeighbourModel(BaseModel):
 
     path: str
     label: str | None
-    similarity: float = Field(description="cosine of the two pictures' centred components, -1 to 1")
+    similarity: float = Field(description="cosine in the space that is learned from the labels, -1 to 1")
     thumbnail: str = Field(description="where a small JPEG of it can be had")
 
 
@@ -128,14 +129,14 @@ def create_app(desk: Desk, door: Door, hosts: list[str], workers: int) -> FastAP
         redoc_url=None,
         lifespan=lifespan,
     )
-    turns, waiting = CapacityLimiter(workers), _Waiting(door.waiting + workers)
+    turns, thumbnails = CapacityLimiter(workers), CapacityLimiter(4)
     faults: dict[int | str, dict[str, Any]] = {
         status: {"model": FaultModel, "description": text}
         for status, text in (
             (408, "the picture took too long to arrive"),
             (413, "the picture has too many bytes"),
             (422, "no picture, or one that cannot be used"),
-            (503, "too many pictures are waiting"),
+            (503, "too many requests are waiting"),
         )
     }
 
@@ -147,14 +148,13 @@ def create_app(desk: Desk, door: Door, hosts: list[str], workers: int) -> FastAP
     ) -> AnswerModel:
         """Say what a picture shows, how likely that is right, and which known pictures are nearest."""
         data = await picture.read()
-        with waiting:
-            run, answer = await to_thread.run_sync(desk.answer, data, k, limiter=turns)
+        run, answer = await to_thread.run_sync(desk.answer, data, k, limiter=turns)
         request.state.label = answer.label
         neighbours = [
             NeighbourModel(**one.as_dict(), thumbnail=f"thumbnail/{run}/{one.picture}") for one in answer.neighbours
         ]
         return AnswerModel(
-            path=picture.filename or "",
+            path=(picture.filename or "").encode(errors="replace").decode(),
             label=answer.label,
             confidence=round(answer.confidence, 4),
             neighbours=neighbours,
@@ -164,7 +164,7 @@ def create_app(desk: Desk, door: Door, hosts: list[str], workers: int) -> FastAP
     @app.get("/thumbnail/{run}/{picture}", response_class=Response, responses={404: {"model": FaultModel}})
     async def thumbnail(run: str, picture: int) -> Response:
         """Return a small JPEG of a known picture."""
-        found = await to_thread.run_sync(desk.thumbnail, run, picture)
+        found = await to_thread.run_sync(desk.thumbnail, run, picture, limiter=thumbnails)
         if found is None:
             raise HTTPException(404, "no such picture; it may be gone, or of an earlier run")
         return Response(found, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
@@ -196,7 +196,7 @@ def create_app(desk: Desk, door: Door, hosts: list[str], workers: int) -> FastAP
     async def rejected(_: Request, error: Exception) -> JSONResponse:
         return _fault(422, f"the picture cannot be used: {error}")
 
-    app.add_middleware(_Limited, door=door)
+    app.add_middleware(_Limited, door=door, most=door.waiting + workers)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
     app.add_middleware(_Logged)
     return app
@@ -213,26 +213,12 @@ def _fault(status: int, text: str) -> JSONResponse:
     return JSONResponse({"error": text}, status)
 
 
-class _Waiting:
-    """Counts the pictures that are in the house; beyond the bound it answers 503."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._count = most, 0
-
-    def __enter__(self) -> None:
-        if self._count >= self._most:
-            raise HTTPException(503, "too many pictures are waiting; try again in a few seconds")
-        self._count += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._count -= 1
-
-
 class _Limited:
-    """Bounds the bytes of a body and the time that it takes to arrive."""
+    """Bounds the bytes of a body, the time that it takes to arrive, and how many requests are in the house."""
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
+    def __init__(self, app: ASGIApp, door: Door, most: int) -> None:
         self._app, self._most, self._seconds = app, door.megabytes << 20, door.seconds
+        self._open, self._most_open = 0, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -240,6 +226,9 @@ class _Limited:
             return
         if sum(len(name) + len(value) for name, value in scope["headers"]) > _HEADER_BYTES:
             await _fault(431, f"the request's headers have more than {_HEADER_BYTES:,} bytes")(scope, receive, send)
+            return
+        if self._open >= self._most_open:
+            await _fault(503, "too many requests are waiting; try again in a few seconds")(scope, receive, send)
             return
         arrived, end, complete = 0, time.monotonic() + self._seconds, False
 
@@ -261,7 +250,11 @@ class _Limited:
             complete = message["type"] == "http.disconnect" or not message.get("more_body")
             return message
 
-        await self._app(scope, bounded, send)
+        self._open += 1
+        try:
+            await self._app(scope, bounded, send)
+        finally:
+            self._open -= 1
 
 
 class _Logged:
@@ -293,6 +286,8 @@ class _Logged:
             await self._app(scope, receive, noted)
         except Exception as error:  # noqa: BLE001 - the client got a 500, or is gone: the log says so in one line
             fault = f"{type(error).__name__}: {error}"
+            if not status:
+                await _fault(500, "the service has failed; its log says how")(scope, receive, noted)
         line: dict[str, Any] = {
             "method": scope["method"],
             "path": scope["path"],
@@ -313,7 +308,7 @@ async def _watch(desk: Desk, seconds: float) -> None:
             if run:
                 tell(reloaded=run)
             told = None
-        except (JobError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the old results are served on, and it is tried again
             if str(error) != told:
                 told = str(error)
                 tell(fault=told)
@@ -327,10 +322,9 @@ def listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen()
-    except OSError as error:
-        raise JobError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another --port"
-        ) from None
+    except (OSError, UnicodeError) as error:
+        words = getattr(error, "strerror", None) or error
+        raise JobError(f"cannot listen on {host} port {port}: {words}; choose another --port") from None
     return listening
 
 
@@ -342,6 +336,7 @@ def serve(app: FastAPI, listening: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,
+        limit_concurrency=_CONNECTIONS,
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -59,27 +59,27 @@ def as_table(all_told: Sequence[Told]) -> str:
 
 
 def _lines(told: Told) -> Iterator[str]:
-    yield f"{_plain(told.path)}{': ' if told.error or told.answer else ''}{_verdict(told)}"
+    yield f"{plain(told.path)}{': ' if told.error or told.answer else ''}{_verdict(told)}"
     if not told.neighbours:
         return
-    labels = [_plain(one.label or "-") for one in told.neighbours]
+    labels = [plain(one.label or "-") for one in told.neighbours]
     width = max(len("label"), *map(len, labels))
     yield f"  similarity  {'label':<{width}}  path"
     for one, label in zip(told.neighbours, labels, strict=True):
-        yield f"  {one.similarity:10.3f}  {label:<{width}}  {_plain(one.path)}"
+        yield f"  {one.similarity:10.3f}  {label:<{width}}  {plain(one.path)}"
 
 
 def _verdict(told: Told) -> str:
     if told.error:
-        return f"cannot be used: {_plain(told.error)}"
+        return f"cannot be used: {plain(told.error)}"
     if not told.answer:
         return ""
     if told.answer.label is None:
         return "unknown"
-    return f"{_plain(told.answer.label)}, confidence {told.answer.confidence:.3f}"
+    return f"{plain(told.answer.label)}, confidence {told.answer.confidence:.3f}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return text that cannot steer a terminal: what is not printable as its escape."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 

@@ -13,7 +13,7 @@ FOLDS = 5
 # Pictures whose squared distance is at most this share of what it is between pictures of their labels, in the mean,
 # count as near-duplicates: frames of one turning fruit are. No fixed distance would do for every model.
 DUPLICATE = 0.1
-_ROWS = 1_024
+_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -55,30 +55,29 @@ def _groups(components: Vectors, labels: Labels) -> NDArray[np.int64]:
     """Return the number of each picture's group: the smallest number of any picture in it."""
     values = components.astype(np.float64)
     squares, near = np.einsum("nk,nk->n", values, values), DUPLICATE * _spreads(values, labels)
-    edges = [np.zeros((2, 0), np.int64)]
+    groups = np.arange(len(values))
     for start in range(0, len(values), _ROWS):
         rows = slice(start, start + _ROWS)
         gaps = squares[rows, None] + squares - 2 * values[rows] @ values.T
         one, two = np.nonzero(gaps <= np.minimum(near[rows, None], near))
-        edges.append(np.stack([one + start, two])[:, one + start < two])
-    one, two = np.concatenate(edges, axis=1)
-    groups = np.arange(len(values))
-    while True:
-        smaller = groups.copy()
-        np.minimum.at(smaller, one, groups[two])
-        np.minimum.at(smaller, two, groups[one])
-        smaller = smaller[smaller]  # what the one it points to points to
-        if np.array_equal(smaller, groups):
-            return groups
-        groups = smaller
+        _join(groups, one + start, two)
+    return groups
+
+
+def _join(groups: NDArray[np.int64], one: NDArray[np.intp], two: NDArray[np.intp]) -> None:
+    """Give both ends of each edge one number, and all that had the numbers of either."""
+    while not np.array_equal(groups[one], groups[two]):
+        np.minimum.at(groups, np.maximum(groups[one], groups[two]), np.minimum(groups[one], groups[two]))
+        while not np.array_equal(groups, groups[groups]):
+            groups[:] = groups[groups]
 
 
 def _spreads(values: NDArray[np.float64], labels: Labels) -> NDArray[np.float64]:
-    """Return for each picture the mean squared distance between two of its label, infinite for the only one."""
+    """Return for each picture the mean squared distance between two of its label, 0 for the only one."""
     _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
     apart = values - label_means(values, places, counts)[places]
     sums = np.bincount(places, np.einsum("nk,nk->n", apart, apart))
-    spreads = np.divide(2 * sums, counts - 1, out=np.full(len(counts), np.inf), where=counts > 1)
+    spreads = np.divide(2 * sums, counts - 1, out=np.zeros(len(counts)), where=counts > 1)
     result: NDArray[np.float64] = spreads[places]
     return result
 

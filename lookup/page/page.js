@@ -2,7 +2,7 @@
 
 // All that comes from outside - labels, paths, file names - is put in as text, never as markup.
 const byId = (id) => document.getElementById(id);
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (share) => `${Math.floor(100 * share)} %`; // never certain
 let latest = 0;
 
 async function ask(file) {
@@ -74,8 +74,7 @@ function card(neighbour) {
 }
 
 function take(files) {
-  const file = [...files].find((one) => one.size >= 0);
-  if (file) ask(file);
+  if (files.length) ask(files[0]);
 }
 
 byId("form").addEventListener("submit", (event) => event.preventDefault());

@@ -14,6 +14,10 @@ import pytest
 from PIL import Image
 
 from lookup.__main__ import main
+from lookup.catalogue import Catalogue
+from lookup.evaluate import as_text, evaluate
+from lookup.judge import learn
+from tests.lookup.conftest import index_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -116,6 +120,8 @@ REFUSED = {
     "no results": (["search", "{picture}", "--output", "/nowhere"], "no results in /nowhere"),
     "nothing to evaluate": (["evaluate", "--output", "/nowhere"], "no results in /nowhere"),
     "nothing to serve": (["serve", "--output", "/nowhere", "--port", "0"], "no results in /nowhere"),
+    "run.json is a folder": (["search", "{picture}", "--output", "{folder}"], "cannot read or write"),
+    "no such host": (["serve", "--output", "{output}", "--host", "..", "--port", "0"], "cannot listen on .."),
     "no bucket": (["search", "s3://", "--output", "{output}"], "names no bucket"),
 }
 
@@ -125,7 +131,14 @@ def test_what_cannot_be_used_is_refused_in_one_line(
     case: str, output: Path, fruit: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments, words = REFUSED[case]
-    values = {"empty": str(tmp_path), "picture": str(fruit[1] / "Lemon" / "25.jpg"), "output": str(output)}
+    (tmp_path / "folder" / "run.json").mkdir(parents=True)
+    values = {name: str(tmp_path / "folder") for name in ("empty", "folder")}
+    values |= {"picture": str(fruit[1] / "Lemon" / "25.jpg"), "output": str(output)}
+        "empty": str(tmp_path / "folder"),
+        "folder": str(tmp_path / "folder"),
+        "picture": str(fruit[1] / "Lemon" / "25.jpg"),
+        "output": str(output),
+    }
     given = [argument.format(**values) for argument in arguments]
     given += [] if "--output" in given else ["--output", str(output)]
     out, err = told(capsys, *given, status=2)
@@ -175,3 +188,22 @@ def test_evaluate(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = told(capsys, "evaluate", "--output", output)[0]
     assert f"{figures['grouped']['value']:.3f} (" in text
     assert max(map(len, text.splitlines())) <= 120
+
+
+def test_one_labelled_picture_is_too_few_to_tell_what_is_unknown() -> None:
+    index = index_of([np.ones((1, 2), np.float32)], ["a"])
+    assert learn(index).judge.beyond == np.inf
+
+
+def test_a_label_that_would_steer_the_terminal(
+    output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vectors = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    index = index_of([vectors], ["\x1b[2Jevil\nrow", "b"] * 10)
+    catalogue = Catalogue(str(output))
+    catalogue.index = index
+    text = as_text(evaluate(catalogue))
+    assert "\x1b" not in text
+    assert r"\x1b[2Jevil\nrow" in text
+    for judge in output.glob("neighbours/*/judge.npz"):
+        judge.unlink()

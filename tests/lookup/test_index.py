@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from job.errors import JobError
+from job.index import map_part
 from job.pca import Basis
 from job.store import read_features
 from lookup.catalogue import Catalogue
@@ -87,6 +88,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a part gone": (lambda output: next(folder(output).glob("*.arrow")).unlink(), "not as it was written"),
     "a part cut": (lambda output: cut(next(folder(output).glob("*.arrow"))), "not as it was written"),
     "a part overwritten": (lambda output: overwrite(next(folder(output).glob("*.arrow"))), "damaged"),
+    "a part named elsewhere": (lambda output: name_part(output, "../../x.arrow"), "damaged"),
+    "run.json without results": (lambda output: (output / "run.json").write_text("{}"), "damaged"),
+    "a description that is a list": (lambda output: (folder(output) / "index.json").write_text("[]"), "damaged"),
     "another model": (
         lambda output: edit(output / "run.json", lambda run: run["settings"].update(mode="exact")),
         "not what made the results",
@@ -98,6 +102,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         "not the basis",
     ),
 }
+
+
+def name_part(output: Path, name: str) -> None:
+    edit(folder(output) / "index.json", lambda content: content["parts"][0].update(name=name))
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -141,3 +149,31 @@ def test_from_s3_it_is_fetched_once(output: Path, bucket: str, cache: Path) -> N
         if key["Key"].endswith(".arrow"):
             client.delete_object(Bucket=bucket, Key=key["Key"])
     assert len(Catalogue(f"s3://{bucket}/results").index) == len(here)
+
+
+def test_flipped_bits_are_refused_or_harmless(output: Path, tmp_path: Path) -> None:
+    [part, *_] = sorted(folder(output).glob("*.arrow"))
+    k, rng = opened(output).description.components, np.random.default_rng(0)
+    for _ in range(150):
+        data = bytearray(part.read_bytes())
+        data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        (tmp_path / "part-00000.arrow").write_bytes(data)
+        try:
+            table = map_part(tmp_path / "part-00000.arrow", k)
+        except JobError:
+            continue
+        table.column("path").to_pylist()
+        table.column("label").to_pylist()
+
+
+def test_a_part_that_was_changed_in_the_bucket_is_not_taken(output: Path, bucket: str, cache: Path) -> None:
+    client = boto3.client("s3")
+    for path in sorted(output.rglob("*")):
+        if path.is_file() and "features" not in path.parts:
+            data = bytearray(path.read_bytes())
+            if path.suffix == ".arrow":
+                data[-500] ^= 1
+            client.put_object(Bucket=bucket, Key=f"results/{path.relative_to(output)}", Body=bytes(data))
+    with pytest.raises(JobError, match="not as it was written"):
+        Catalogue(f"s3://{bucket}/results")
+    assert list((cache / "fruits" / "neighbours").rglob("*.arrow")) == []

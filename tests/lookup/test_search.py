@@ -37,7 +37,7 @@ def test_finds_what_scikit_learn_finds(monkeypatch: pytest.MonkeyPatch, rows: in
     assert np.allclose(found.similarities, 1 - far, atol=1e-5)
 
 
-def test_of_equally_near_pictures_the_first_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_that_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_ROWS", 2)
     same = np.tile(np.array([[3.0, 4.0]], np.float32), (6, 1))
     found = Search(index_of([same], [None] * 6), EYE).nearest(same[:1], 4)

@@ -144,6 +144,13 @@ BAD: dict[str, tuple[Callable[[Service], Answer], int, str]] = {
     "a broken form": (lambda to: to.post(b"rubbish", "multipart/form-data; boundary=x"), 400, "multipart"),
     "text in the field": (lambda to: to.post(b"picture=x", "application/x-www-form-urlencoded"), 422, "picture"),
     "too many neighbours": (lambda to: to.classify(b"x", query="?k=1000"), 422, "less than or equal to 50"),
+    "a name that is no text": (
+        lambda to: to.post(
+            multipart(b"x", "+2AA-.jpg", "picture")[0], "multipart/form-data; boundary=x; charset=utf-7"
+        ),
+        422,
+        "cannot be used",
+    ),
     "a huge header": (lambda to: to.post(b"x", "text/plain", X="x" * 20_000), 431, "headers"),
     "another path": (lambda to: to.post(b"x", "text/plain", "/nothing"), 404, "Not Found"),
     "another method": (lambda to: to.post(b"x", "text/plain", "/health"), 405, "Method Not Allowed"),

@@ -57,6 +57,11 @@ def test_a_long_chain_of_frames_is_one_group() -> None:
     assert set(trial._groups(values, np.zeros(60, int))) == {0}
 
 
+def test_labels_that_occur_once_are_groups_of_their_own() -> None:
+    values = np.eye(6, dtype=np.float32)
+    assert trial._groups(values, np.arange(6)).tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_no_group_straddles_two_folds(sample: Sample) -> None:
     folds = grouped_folds(sample)
     assert all(len(set(folds[sample.groups == group])) == 1 for group in set(sample.groups))
