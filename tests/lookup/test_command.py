@@ -134,11 +134,6 @@ def test_what_cannot_be_used_is_refused_in_one_line(
     (tmp_path / "folder" / "run.json").mkdir(parents=True)
     values = {name: str(tmp_path / "folder") for name in ("empty", "folder")}
     values |= {"picture": str(fruit[1] / "Lemon" / "25.jpg"), "output": str(output)}
-        "empty": str(tmp_path / "folder"),
-        "folder": str(tmp_path / "folder"),
-        "picture": str(fruit[1] / "Lemon" / "25.jpg"),
-        "output": str(output),
-    }
     given = [argument.format(**values) for argument in arguments]
     given += [] if "--output" in given else ["--output", str(output)]
     out, err = told(capsys, *given, status=2)
