@@ -130,7 +130,11 @@ def _put(path: Path, content: bytes) -> None:
 
 def _certificates(path: Path) -> str | None:
     """Have certificates that last; they are kept, as others would be another deployment."""
-    return None if certificates.are_good(path) else _written(path, certificates.make())
+    if certificates.are_good(path):
+        return None
+    told = _written(path, certificates.make())
+    path.chmod(0o600)  # it holds a private key
+    return told
 
 
 def _model(folder: Path, wish: Wish) -> str | None:

@@ -74,9 +74,7 @@ class Network(Construct):
         subnets = []
         for number, cidr in enumerate(SUBNET_RANGES):
             zone = cdk.Fn.select(number, cdk.Fn.get_azs())
-            subnet = ec2.CfnSubnet(
-                self, f"Subnet{number + 1}", vpc_id=vpc.ref, cidr_block=cidr, availability_zone=zone
-            )
+            subnet = ec2.CfnSubnet(self, f"Subnet{number + 1}", vpc_id=vpc.ref, cidr_block=cidr, availability_zone=zone)
             ec2.CfnSubnetRouteTableAssociation(
                 self, f"Route{number + 1}", subnet_id=subnet.ref, route_table_id=routes.ref
             )
@@ -167,7 +165,7 @@ class ClusterCompute(Construct):
         cdk.Validations.of(role).acknowledge(
             cdk.Acknowledgment(
                 id=f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{SERVICE_POLICY}]",
-                reason="what EMR calls is EMR's own affair and changes with it; the policy reaches what is tagged for it",
+                reason="what EMR calls is its own affair and changes with it; the policy reaches what is tagged for it",
             )
         )
         permissions.give(

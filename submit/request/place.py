@@ -26,6 +26,7 @@ YARN_GB_A_VCPU = 3
 # A run that fails is tried once more, from the beginning: what was committed is not done again.
 MAX_ATTEMPTS = 2
 
+
 @dataclass(frozen=True)
 class Workers:
     """The size of a worker, the driver's included, and how much all may be together."""
