@@ -126,10 +126,9 @@ class Plan:
             return {}
         if self.cluster is not None:
             return {"cluster": f"{self.cluster}, with the nodes that it has"}
-        kept = f"is kept until it was idle for {self.place.idle_minutes:,} minutes"
-        return {
-            "cluster": f"a new one of {self.place.instance_types.replace(',', ' or ')}, which {kept if self.keep_alive else 'ends with the run'}"
-        }
+        kept = f"kept until it was idle for {self.place.idle_minutes:,} minutes"
+        end = kept if self.keep_alive else "which ends with the run"
+        return {"cluster": f"a new one of {self.place.instance_types.replace(',', ' or ')}, {end}"}
 
 
 def plan(stack: Stack, wish: Wish) -> Plan:

@@ -10,7 +10,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from submit.request import VERSION, read_outputs, start_job_run
+from submit.request.place import VERSION, Application, read_outputs
+from submit.request.serverless import start_job_run
 from tests.aws.cdk import run_cdk
 from tests.aws.server import Server, play
 from tests.rehearsal.executor import Executor, executed
@@ -56,9 +57,10 @@ class Stage:
         """
         outputs = self.outputs
         assert outputs["Version"] == VERSION
-        target, workers = read_outputs(outputs)
+        place, target, workers = read_outputs(outputs)
+        assert isinstance(place, Application)
         one = replace(workers, max_vcpu=2 * workers.vcpu)
-        request = start_job_run(target, one, uuid.uuid4().hex, options, name="rehearsal")
+        request = start_job_run(place, target, one, uuid.uuid4().hex, options, name="rehearsal")
         if attempts is not None:
             request["retryPolicy"]["maxAttempts"] = attempts
         return str(self.aws.client("emr-serverless").start_job_run(**request)["jobRunId"])

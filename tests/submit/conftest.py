@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.loaders import Loader
 
-from submit import follow, interrupt
+from submit import follow, interrupt, job_runs
 from submit.__main__ import main
 from tests.submit.emr import APPLICATION, Emr, emr_server
 
@@ -65,7 +65,7 @@ def cloud(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(follow, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(follow, "LATE_SECONDS", 0.3)
+    monkeypatch.setattr(job_runs, "LATE_SECONDS", 0.3)
     monkeypatch.setattr(follow, "NEXT_ATTEMPT_SECONDS", 0.3)
     # The services' models are read once for all tests: only speed.
     monkeypatch.setattr("botocore.session.create_loader", lambda *_: LOADER)
@@ -75,7 +75,8 @@ def cloud(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
     # As `cdk deploy` leaves them; all in one bucket, as what tells them apart is what lies before.
     told = {
-        "Version": "1",
+        "Version": "2",
+        "Compute": "serverless",
         "ApplicationId": APPLICATION,
         "JobRole": "arn:aws:iam::111111111111:role/fruits-job",
         "EntryPoint": "s3://code/1.py",

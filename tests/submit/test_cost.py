@@ -9,7 +9,7 @@ from job.errors import JobError
 from submit import cost
 from submit.__main__ import main
 from submit.cost import Work, estimate
-from submit.request import Workers
+from submit.request.place import Cluster, Workers
 from tests.submit.conftest import Cloud, Submit
 from tests.submit.test_plan import STACK, planned
 
@@ -23,7 +23,7 @@ def simple(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "BESIDE_SECONDS", {"one": 0.004, "two": 0.001})
     monkeypatch.setattr(cost, "BUSY_SHARE", 0.8)
     monkeypatch.setattr(cost, "CORES_A_VCPU", 0.5)
-    monkeypatch.setattr(cost, "WORKER_SECONDS", 380)
+    monkeypatch.setattr(cost, "WORKER_SECONDS", {"serverless": 380, "cluster": 980})
 
 
 @pytest.mark.usefixtures("simple")
