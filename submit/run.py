@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from submit.cost import Usage
+from submit.cost import NodeUsage, Usage
 from submit.logs import DriverLog
 
 
@@ -50,7 +50,7 @@ class Run:
     created: datetime
     started: datetime | None
     ended: datetime | None
-    usage: Usage | None
+    usage: Usage | NodeUsage | None
 
     @property
     def final(self) -> bool:

@@ -125,7 +125,7 @@ PLACES: dict[str, type[Application] | type[Cluster]] = {one.compute: one for one
 
 def outputs(place: Place, target: Target, workers: Workers) -> dict[str, str]:
     """Return what the stack tells the submitter: names of outputs, and their values as text."""
-    told: dict[str, Any] = {"version": VERSION, "compute": place.compute}
+    told: dict[str, Any] = {"version": VERSION, "target": place.compute}
     for part in (place, target, workers):
         told |= {option.name: getattr(part, option.name) for option in fields(part)}
     return {_output(name): str(value) for name, value in told.items()}
@@ -140,7 +140,7 @@ def read_outputs(told: Mapping[str, str]) -> tuple[Place, Target, Workers]:
             **{one.name: int(values[one.name]) if one.type is int else values[one.name] for one in fields(kind)}
         )
 
-    return read(PLACES[told["Compute"]]), read(Target), read(Workers)
+    return read(PLACES[told["Target"]]), read(Target), read(Workers)
 
 
 def _output(name: str) -> str:

@@ -125,8 +125,11 @@ def test_an_existing_network_gets_two_groups_and_nothing_else(synthesize: Synthe
 
 
 def test_the_submitter_is_told_what_a_cluster_is_started_with(synthesize: Synthesize, dist: Path) -> None:
-    outputs = {name: one["Value"] for name, one in synthesize(compute="cluster", worker_vcpu=8)["Outputs"].items()}
-    assert outputs["Compute"] == "cluster"
+    outputs = {
+        name: one["Value"]
+        for name, one in synthesize(compute="cluster", worker_vcpu=8, worker_memory_gb=16)["Outputs"].items()
+    }
+    assert outputs["Target"] == "cluster"
     assert "ApplicationId" not in outputs
     assert outputs["InstanceTypes"] == "m5.2xlarge,m5a.2xlarge,m6i.2xlarge,m6a.2xlarge"
     archive = (dist / "dependencies-x86_64.tgz").read_bytes()

@@ -76,7 +76,7 @@ def cloud(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud
     # As `cdk deploy` leaves them; all in one bucket, as what tells them apart is what lies before.
     told = {
         "Version": "2",
-        "Compute": "serverless",
+        "Target": "serverless",
         "ApplicationId": APPLICATION,
         "JobRole": "arn:aws:iam::111111111111:role/fruits-job",
         "EntryPoint": "s3://code/1.py",

@@ -87,7 +87,7 @@ def test_a_cluster_that_is_kept_survives_a_failure_and_ends_when_it_is_idle() ->
 def test_the_step_runs_the_whole_job_with_options_it_knows() -> None:
     told = words()[words().index("s3://code/entry.py") + 1 :]
     assert told.pop(0) == "run"
-    options = dict(zip(told[::2], told[1::2], strict=True))
+    options: dict[str, Any] = dict(zip(told[::2], told[1::2], strict=True))
     assert options.pop("--variance") == "0.95"
     settings = Settings(**{name.removeprefix("--"): value for name, value in options.items()})
     assert (settings.images, settings.output) == ("s3://pictures/a folder", "s3://results/results")
@@ -130,5 +130,5 @@ def test_all_that_policies_and_alerts_look_for_is_there() -> None:
 
 def test_outputs_say_all_that_a_cluster_is_started_with() -> None:
     told = outputs(CLUSTER, TARGET, WORKERS)
-    assert (told["Compute"], told["DependenciesSha256"], told["IdleMinutes"]) == ("cluster", "ab" * 32, "5")
+    assert (told["Target"], told["DependenciesSha256"], told["IdleMinutes"]) == ("cluster", "ab" * 32, "5")
     assert read_outputs(told) == (CLUSTER, TARGET, WORKERS)

@@ -12,9 +12,8 @@ from submit.__main__ import _parse
 from submit.plan import Plan, Wish, job_options, plan
 from submit.request.place import Workers
 from submit.stack import Stack
-from tests.submit.test_request import APPLICATION
+from tests.submit.test_request import APPLICATION, conf
 from tests.submit.test_request import TARGET as A_TARGET
-from tests.submit.test_request import conf
 
 TARGET = replace(A_TARGET, images="s3://pictures/archive", timeout_minutes=90)
 STACK = Stack("fruits", APPLICATION, TARGET, Workers(vcpu=4, memory_gb=8, disk_gb=20, max_vcpu=16))

@@ -121,7 +121,7 @@ def test_the_scheduler_takes_names_with_capitals_at_every_level() -> None:
 
 def test_outputs_say_all_that_a_request_is_made_from() -> None:
     told = outputs(APPLICATION, TARGET, WORKERS)
-    assert (told["Version"], told["Compute"]) == ("2", "serverless")
+    assert (told["Version"], told["Target"]) == ("2", "serverless")
     assert told["ApplicationId"] == "00abc"
     assert told["MaxVcpu"] == "16"
     assert all(re.fullmatch(r"[A-Za-z0-9]+", name) for name in told)  # what CloudFormation allows

@@ -37,10 +37,7 @@ def test_dry_run_shows_byte_for_byte_what_is_sent_without_it(cloud: Cloud, submi
     assert (request["applicationId"], request["clientToken"]) == (APPLICATION, "token-1")
     assert request["executionRoleArn"] == "arn:aws:iam::111111111111:role/fruits-job"
     assert request["jobDriver"]["sparkSubmit"]["entryPoint"] == "s3://code/1.py"
-    assert (
-        "spark.archives=s3://code/3.tgz#deps "
-        in (request["jobDriver"]["sparkSubmit"]["sparkSubmitParameters"])
-    )
+    assert "spark.archives=s3://code/3.tgz#deps " in (request["jobDriver"]["sparkSubmit"]["sparkSubmitParameters"])
     # The summary is shown beside it, the same for both.
     assert "at most    about" in dry.err
     assert sent.err.startswith(dry.err)
