@@ -40,7 +40,7 @@ class Network(Construct):
         vpc = ec2.Vpc.from_vpc_attributes(self, "Vpc", vpc_id=vpc_id, availability_zones=["unknown"])
         nodes, service = (
             ec2.SecurityGroup(self, name, vpc=vpc, description=text, allow_all_outbound=False)
-            for name, text in (("Nodes", "Nodes of EMR clusters"), ("Service", "EMR's own way to its nodes"))
+            for name, text in (("Nodes", "Nodes of EMR clusters"), ("Service", "EMR itself on its way to the nodes"))
         )
         # All rules that EMR wants are here, as it adds those that are missing, which would keep the stack from going.
         nodes.add_ingress_rule(nodes, ec2.Port.all_traffic(), "nodes among themselves")

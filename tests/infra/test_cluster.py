@@ -90,14 +90,14 @@ def rules(template: dict[str, Any], way: str) -> list[tuple[str, str, str, str, 
 def test_nothing_comes_in_from_outside_and_tls_alone_goes_out(synthesize: Synthesize) -> None:
     template = synthesize(compute="cluster")
     assert rules(template, "Ingress") == [
-        ("EMR's", "Nodes", "tcp", "9443", 9443),
-        ("Nodes", "EMR's", "tcp", "8443", 8443),
+        ("EMR", "Nodes", "tcp", "9443", 9443),
+        ("Nodes", "EMR", "tcp", "8443", 8443),
         ("Nodes", "Nodes", "-1", "None", None),
     ]
     assert rules(template, "Egress") == [
-        ("EMR's", "Nodes", "tcp", "8443", 8443),
+        ("EMR", "Nodes", "tcp", "8443", 8443),
         ("Nodes", "0.0.0.0/0", "tcp", "443", 443),
-        ("Nodes", "EMR's", "tcp", "9443", 9443),
+        ("Nodes", "EMR", "tcp", "9443", 9443),
         ("Nodes", "Nodes", "-1", "None", None),
     ]
 

@@ -301,7 +301,7 @@ def test_the_submitter_is_told_where_everything_is(synthesize: Synthesize) -> No
     assert set(outputs) == {
         *(
             "Version",
-            "Compute",
+            "Target",
             "ApplicationId",
             "JobRole",
             "EntryPoint",
