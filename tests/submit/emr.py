@@ -176,7 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
         status, headers = 200, {"Content-Type": "application/json"}
         if isinstance(answer, Answer):
             status, headers["x-amzn-ErrorType"] = answer.status, answer.code
-            answer = {"message": answer.message}
+            # The older protocol has the code in the body.
+            answer = {"__type": answer.code, "message": answer.message}
         content = json.dumps(answer).encode()
         self.send_response_only(status)
         for name, value in {**headers, "Content-Length": str(len(content))}.items():
