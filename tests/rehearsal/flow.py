@@ -68,6 +68,11 @@ class Step:
             return (self.folder / "stdout").read_text(errors="replace")  # type: ignore[operator]
         return ""
 
+    def join(self) -> None:
+        """Wait until it has ended and nothing is left of it."""
+        while not self.ended:
+            time.sleep(POLL_SECONDS)
+
     def tell(self, state: str, message: str = "") -> None:
         """Set what DescribeStep says."""
         self.told.state = state
@@ -135,9 +140,8 @@ class Flow:
             self._live()
         except BaseException as error:  # noqa: BLE001 - raised again for who waits for a run
             self.fault = error
-            self.tell(
-                "TERMINATED_WITH_ERRORS", "INTERNAL_ERROR", f"the rehearsal failed: {type(error).__name__}: {error}"
-            )
+            said = f"the rehearsal itself failed: {type(error).__name__}: {error}"
+            self.tell("TERMINATED_WITH_ERRORS", "INTERNAL_ERROR", said)
         for step in self.steps:
             if not step.ended:
                 step.tell("CANCELLED")
@@ -186,10 +190,8 @@ class Flow:
 
     def _work(self, s3: Any, environment: dict[str, str]) -> None:
         """Run steps one by one, in their order, and wait for more where the cluster is kept."""
-        kept, policy = (
-            self.request["Instances"]["KeepJobFlowAliveWhenNoSteps"],
-            self.request.get("AutoTerminationPolicy"),
-        )
+        kept = self.request["Instances"]["KeepJobFlowAliveWhenNoSteps"]
+        policy = self.request.get("AutoTerminationPolicy")
         idle_since = time.monotonic()
         while True:
             waiting = next((step for step in self.steps if not step.ended), None)
@@ -214,24 +216,28 @@ class Flow:
         logs = Logs(s3, f"{self._logs}steps/{step.told.id}/", of_process)
         step.tell("RUNNING")
         try:
-            container.prepare(s3)
-            step.sessions.append(container.start())
-            said = 0.0
-            while (status := container.ended()) is None:
-                if step.cancelled.is_set() or self._terminated.is_set():
-                    container.stop()
-                    step.tell("CANCELLED")
-                    return
-                if time.monotonic() - said >= LOG_SECONDS:
-                    logs.put(container.folder)
-                    said = time.monotonic()
-                time.sleep(POLL_SECONDS)
-            logs.put(container.folder)
-            step.tell(*(("COMPLETED",) if status == 0 else ("FAILED", f"Unknown Error. Exit code {status}")))
+            end = self._follow(s3, container, logs, step)
         except (AssetError, LogError) as error:
-            step.tell("FAILED", str(error))
+            end = ("FAILED", str(error))
         finally:
             container.remove()
+        step.tell(*end)
+
+    def _follow(self, s3: Any, container: Container, logs: Logs, step: Step) -> tuple[str, str]:
+        """Run a step's process to its end; return the state of the step, and why."""
+        container.prepare(s3)
+        step.sessions.append(container.start())
+        said = 0.0
+        while (status := container.ended()) is None:
+            if step.cancelled.is_set() or self._terminated.is_set():
+                container.stop()
+                return "CANCELLED", ""
+            if time.monotonic() - said >= LOG_SECONDS:
+                logs.put(container.folder)
+                said = time.monotonic()
+            time.sleep(POLL_SECONDS)
+        logs.put(container.folder)
+        return ("FAILED", f"Unknown Error. Exit code {status}") if status else ("COMPLETED", "")
 
     @property
     def _logs(self) -> str:
