@@ -32,15 +32,10 @@ class Clusters:
 
     def __init__(self, aws: Server, machine: Machine, folder: Path, guard: Guard) -> None:
         self.flows: dict[str, Flow] = {}
+        self.runs: dict[str, Step] = {}
         self.guard = guard
         self._aws, self._machine, self._folder = aws, machine, folder
         self._lock = threading.Lock()
-
-    @property
-    def runs(self) -> dict[str, Step]:
-        """Return the steps of all clusters."""
-        flows = self.flows.values()
-        return {f"{flow.told.id}/{step.told.id}": step for flow in flows for step in flow.steps}
 
     def start(self, request: dict[str, Any], answer: ElasticMapReduceResponse, start: Any) -> ActionResult:
         """Start a cluster for a request, as it was sent."""
@@ -49,7 +44,7 @@ class Clusters:
             told = answer.backend.clusters[str(made.result["JobFlowId"])]  # type: ignore[index]
             flow = Flow(self._aws, self.guard, self._machine, self._folder / told.id, request, told)
             for step, its in zip(request["Steps"], told.steps, strict=True):
-                flow.add(step, its)
+                self.runs[f"{told.id}/{its.id}"] = flow.add(step, its)
             self.flows[told.id] = flow
             flow.start()
             return made
@@ -60,7 +55,7 @@ class Clusters:
         state = flow.told.state
         made: ActionResult = add(answer)
         for step, its in zip(request["Steps"], flow.told.steps[-len(request["Steps"]) :], strict=True):
-            flow.add(step, its)
+            self.runs[f"{flow.told.id}/{its.id}"] = flow.add(step, its)
         flow.told.state = state
         return made
 
