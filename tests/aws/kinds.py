@@ -296,6 +296,18 @@ def _ip_permission(rule: Properties) -> Properties:
     return {"IpProtocol": rule["IpProtocol"], **ports, **found}
 
 
+class SecurityConfiguration(Kind):
+    """moto's own keeps what Python makes of the document."""
+
+    type, service, name_property = "AWS::EMR::SecurityConfiguration", "emr", "Name"
+
+    def create(self, api: Any, resource: Resource) -> None:
+        call(api, "create_security_configuration", {"Name": resource.name} | resource.properties)
+
+    def delete(self, api: Any, resource: Resource) -> None:
+        api.delete_security_configuration(Name=resource.name)
+
+
 class Application(Kind):
     """EMR Serverless: moto keeps a third of what an application is told; the rest is laid on its object."""
 
