@@ -9,7 +9,7 @@ from job.errors import JobError
 from submit import cost
 from submit.__main__ import main
 from submit.cost import Work, estimate
-from submit.request.place import Cluster, Workers
+from submit.request.place import Application, Cluster, Workers
 from tests.submit.conftest import Cloud, Submit
 from tests.submit.test_plan import STACK, planned
 
@@ -151,3 +151,6 @@ def test_readme_tells_what_a_million_pictures_cost() -> None:
     words = " ".join((ROOT / "README.md").read_text().split())
     assert str(estimate(1_000_000, Work(1).rate)) in words
     assert "python -m submit cost --pictures 1000000" in words
+    for count in (10_000, 1_000_000, 10_000_000):
+        both = (estimate(count, Work(1).rate, place=place).usd for place in (Application, Cluster))
+        assert f"| {count:,} pictures | {' | '.join(f'{usd:.2f} USD' for usd in both)} |" in words
