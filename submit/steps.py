@@ -97,17 +97,19 @@ class Steps:
         cluster_id, step_id = self._parts(run_id)
         with explained(f"the run {run_id}"):
             steps = list(self._steps(cluster_id))
-            told = self.emr.cancel_steps(
-                ClusterId=cluster_id, StepIds=[step_id], StepCancellationOption="TERMINATE_PROCESS"
-            )
-            others = [one for one in steps if one["Id"] != step_id and one["Status"]["State"] in UNDER_WAY]
-            if steps[-1]["Id"] == step_id and not others:
-                self.emr.terminate_job_flows(JobFlowIds=[cluster_id])
-                return f"the service was asked to cancel {run_id} and to terminate the cluster, which it has started"
-        [answer] = told["CancelStepsInfoList"]
-        if answer["Status"] == "FAILED":
-            raise JobError(f"the run {run_id}: {answer.get('Reason') or 'cannot be cancelled any more'}")
-        return f"the service was asked to cancel {run_id}; the cluster {cluster_id} goes on"
+        others = [one for one in steps if one["Id"] != step_id and one["Status"]["State"] in UNDER_WAY]
+        alone = steps[-1]["Id"] == step_id and not others
+        try:
+            self._cancel_step(cluster_id, step_id)
+        except JobError:  # as while the cluster starts
+            if not alone:
+                raise
+        if not alone:
+            return f"the service was asked to cancel {run_id}; the cluster {cluster_id} goes on"
+        # Whatever has become of the step: the cluster is what costs.
+        with explained(f"the cluster {cluster_id}"):
+            self.emr.terminate_job_flows(JobFlowIds=[cluster_id])
+        return f"the service was asked to cancel {run_id} and to terminate the cluster, which it has started"
 
     def list(self) -> Sequence[Line]:
         """Return the runs that the service still knows, the newest first."""
@@ -135,6 +137,15 @@ class Steps:
         """Return the log of a run: the driver is the step's own process."""
         cluster_id, step_id = self._parts(run_id)
         return DriverLog(s3, f"{self.logs}/{cluster_id}/steps/{step_id}/", "")
+
+    def _cancel_step(self, cluster_id: str, step_id: str) -> None:
+        run = f"the run {cluster_id}/{step_id}"
+        with explained(run):
+            [told] = self.emr.cancel_steps(
+                ClusterId=cluster_id, StepIds=[step_id], StepCancellationOption="TERMINATE_PROCESS"
+            )["CancelStepsInfoList"]
+        if told["Status"] == "FAILED":
+            raise JobError(f"{run}: {told.get('Reason') or 'it cannot be cancelled any more'}")
 
     def _parts(self, run_id: str) -> tuple[str, str]:
         found = RUN_ID.fullmatch(run_id)

@@ -152,6 +152,15 @@ def test_cancelling_a_run_leaves_a_cluster_that_others_have_started_or_need(stag
     assert (ended.status, "there is nothing to cancel" in ended.err) == (2, True)
 
 
+def test_a_step_that_cannot_be_cancelled_yet_does_not_keep_its_cluster(stage: Stage) -> None:
+    """The cluster is what costs."""
+    stage.emr.moments = [("STARTING", "PENDING")]
+    stage.emr.faults["CancelSteps"] = [Answer(400, "InvalidRequestException", "The cluster is not running")]
+    stage.submit("--detach")
+    done = stage.submit("cancel", RUN)
+    assert (done.status, stage.emr.terminated) == (0, ["j-CLUSTER0"])
+
+
 def test_a_cluster_that_is_kept_takes_more_runs(stage: Stage) -> None:
     stage.emr.moments = [
         ("RUNNING", "RUNNING"),
