@@ -76,7 +76,7 @@ class Stage:
 
     def run(self, *options: str, attempts: int | None = None) -> dict[str, Any]:
         """Run the job to its end; return what the service tells of it."""
-        return self.executor.wait(self.start(*options, attempts=attempts))
+        return dict(self.executor.wait(self.start(*options, attempts=attempts)))
 
     def log(self, run_id: str, stream: str = "stdout", attempt: int = 1) -> str:
         """Return what a run's driver said, as it lies in the bucket of logs; empty where nothing does.
