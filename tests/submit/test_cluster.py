@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from submit import aws, steps
+from submit import aws, follow, steps
 from tests.submit.conftest import RUN_JSON, Cloud, Submit, deployed, submitting
 from tests.submit.emr import THROTTLED, Answer
 from tests.submit.flows import Flows, flow_server
@@ -186,8 +186,11 @@ def test_a_start_that_is_refused_for_a_moment_is_tried_again(stage: Stage, fault
     assert len(stage.emr.clusters) == 1
 
 
-def test_a_cluster_whose_answer_was_lost_is_found_and_not_started_again(stage: Stage) -> None:
+def test_a_cluster_whose_answer_was_lost_is_found_and_not_started_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """EMR knows no tokens: what was started is looked for before it is asked for again."""
+    monkeypatch.setattr(follow, "LOST_SECONDS", 1.0)
     answer = stage.emr.answer
 
     def lose(operation: str, run_id: str, body: bytes) -> object:
