@@ -45,6 +45,7 @@ LAST: dict[str, tuple[tuple[str, Callable[[Rehearsal], str]], ...]] = {
     "cluster": (
         ("bad argument", cluster_proofs.failed_step),
         ("other archive", cluster_proofs.other_archive),
+        ("time-out", cluster_proofs.timed_out),
         ("kept cluster", cluster_proofs.kept_cluster),
         ("nothing goes on", cluster_proofs.nothing_goes_on),
     ),

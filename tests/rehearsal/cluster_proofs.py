@@ -3,9 +3,12 @@
 import io
 import tarfile
 
+from tests.rehearsal.container import processes_of
 from tests.rehearsal.proofs import Rehearsal, check
 from tests.rehearsal.stage import ClusterStage
 from tests.rehearsal.terminal import submit
+
+TIMED_OUT = 4  # exit status of the submitter
 
 
 def _stage(rehearsal: Rehearsal) -> ClusterStage:
@@ -54,6 +57,19 @@ def other_archive(rehearsal: Rehearsal) -> str:
     words = stage.bootstrap_log(told["jobRunId"])
     check("is not the archive that was deployed: its SHA-256 is" in words, f"the bootstrap action says {words!r}")
     return "an archive that is another is refused by its SHA-256, and the cluster ends"
+
+
+def timed_out(rehearsal: Rehearsal) -> str:
+    """Give a run less time than it takes."""
+    stage = _stage(rehearsal)
+    told = stage.run(*rehearsal.options, seconds=5)
+    check(told["state"] == "CANCELLED", f"the run is {told['state']}")
+    [session] = stage.executor.runs[told["jobRunId"]].sessions
+    check(not processes_of(session), "processes are left")
+    said = submit(stage.aws.endpoint, "logs", told["jobRunId"])
+    check(said.status == TIMED_OUT, f"the submitter ended with {said.status}:\n{said.text}")
+    stage.free()
+    return "a step that takes too long is ended with all its processes, and its cluster with it"
 
 
 def kept_cluster(rehearsal: Rehearsal) -> str:

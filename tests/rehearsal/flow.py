@@ -4,6 +4,7 @@ moto keeps neither fleets nor bootstrap actions nor time: its objects tell the w
 from the payload. All nodes are one folder, whose bootstrap action runs once, as it was uploaded, in a bare environment.
 """
 
+import json
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from botocore.exceptions import ClientError
 from moto.core.utils import utcnow
@@ -154,14 +155,32 @@ class Flow:
         try:
             self._pause()
             self.tell("BOOTSTRAPPING")
+            self._get(s3, self._certificates())
             for number, action in enumerate(self.request["BootstrapActions"], 1):
                 self._bootstrap(s3, environment, number, action["ScriptBootstrapAction"])
             self._work(s3, environment)
+        except LogError as error:
+            self.tell("TERMINATED_WITH_ERRORS", "INTERNAL_ERROR", str(error))
         except _Ended:
             failed = self.told.reason["Code"] not in {"USER_REQUEST", "ALL_STEPS_COMPLETED"}
             self.tell("TERMINATED_WITH_ERRORS" if failed else "TERMINATED")
         finally:
             s3.close()
+
+    def _certificates(self) -> str:
+        """Return the address of what nodes encrypt with, which EMR has each of them fetch."""
+        name = self.request["SecurityConfiguration"]
+        told = self.aws.client("emr").describe_security_configuration(Name=name)["SecurityConfiguration"]
+        transit = json.loads(told)["EncryptionConfiguration"]["InTransitEncryptionConfiguration"]
+        return str(transit["TLSCertificateConfiguration"]["S3Object"])
+
+    def _get(self, s3: Any, address: str) -> bytes:
+        """Return an object that a node cannot start without."""
+        bucket, _, key = address.removeprefix("s3://").partition("/")
+        try:
+            return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        except ClientError as error:
+            self._end("BOOTSTRAP_FAILURE", f"cannot get {address} (s3:GetObject): {error}")
 
     def _bootstrap(self, s3: Any, environment: dict[str, str], number: int, action: dict[str, Any]) -> None:
         """Run a bootstrap action; a cluster whose node it fails on ends."""
@@ -171,11 +190,7 @@ class Flow:
         (system / "aws").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{system / "aws.py"}" "$@"\n')
         (system / "aws").chmod(0o755)
         script = system / "action"
-        bucket, _, key = action["Path"].removeprefix("s3://").partition("/")
-        try:
-            script.write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-        except ClientError as error:
-            self._end("BOOTSTRAP_FAILURE", f"cannot get {action['Path']} (s3:GetObject): {error}")
+        script.write_bytes(self._get(s3, action["Path"]))
         script.chmod(0o755)
         # Absolute paths of the node lie below its folder here.
         arguments = [word.replace(INSTALLED, f"{self.folder}{INSTALLED}") for word in action["Args"]]
@@ -247,6 +262,6 @@ class Flow:
         if self._terminated.wait(seconds):
             raise _Ended
 
-    def _end(self, code: str, message: str) -> None:
+    def _end(self, code: str, message: str) -> NoReturn:
         self.tell("TERMINATING", code, message)
         raise _Ended

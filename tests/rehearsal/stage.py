@@ -134,16 +134,22 @@ class ClusterStage(Stage):
         emr = self.aws.client("emr")
         return Steps(emr, emr, STACK, self.outputs["Logs"], REGION)
 
-    def start(self, *options: str, attempts: int | None = None) -> str:
-        """Start a run as the submitter does, without its checks; return the id. A step has one attempt."""
+    def start(self, *options: str, attempts: int | None = None, seconds: int | None = None) -> str:
+        """Start a run as the submitter does, without its checks; return the id. A step has one attempt.
+
+        `seconds` takes the place of the time-out, which is counted in minutes else.
+        """
         place, target, workers = read_outputs(self.outputs)
         assert isinstance(place, Cluster)
         one = step(target, workers, uuid.uuid4().hex, options, STACK)
+        if seconds is not None:
+            words = one["HadoopJarStep"]["Args"]
+            words[words.index("spark-submit") - 1] = str(seconds)
         return self.steps.start(run_job_flow(place, target, workers, one))
 
-    def run(self, *options: str, attempts: int | None = None) -> dict[str, Any]:
+    def run(self, *options: str, attempts: int | None = None, seconds: int | None = None) -> dict[str, Any]:
         """Run the job to its end, and its cluster; return what the submitter makes of it, by the service's names."""
-        run_id = self.start(*options)
+        run_id = self.start(*options, seconds=seconds)
         self.executor.wait(run_id)
         run = self.steps.get(run_id)
         return {"jobRunId": run.id, "state": run.state, "stateDetails": run.details, "attempt": run.attempt}
@@ -151,6 +157,11 @@ class ClusterStage(Stage):
     def log(self, run_id: str, stream: str = "stdout", attempt: int = 1) -> str:
         """Return what a run's driver said, as it lies in the bucket of logs; empty where nothing does."""
         return self.get_text(f"{self.steps.log(self.s3, run_id).address}{stream}.gz")
+
+    def last_error(self, run_id: str, attempt: int = 1) -> str:
+        """Return the job's own last word on why it failed, or the bootstrap action's; empty where neither said one."""
+        said = [line for line in self.bootstrap_log(run_id).splitlines() if ": error: " in line]
+        return super().last_error(run_id, attempt) or "".join(said[-1:])
 
     def bootstrap_log(self, run_id: str) -> str:
         """Return what the bootstrap action said on the node of a run's cluster."""
