@@ -1,10 +1,7 @@
 """What the rehearsal shows on clusters beside what it shows everywhere (`proofs`): that nothing goes on that costs."""
 
-import io
-import tarfile
-
 from tests.rehearsal.container import processes_of
-from tests.rehearsal.proofs import Rehearsal, check
+from tests.rehearsal.proofs import Rehearsal, check, emptied
 from tests.rehearsal.stage import ClusterStage
 from tests.rehearsal.terminal import submit
 
@@ -42,16 +39,8 @@ def failed_step(rehearsal: Rehearsal) -> str:
 def other_archive(rehearsal: Rehearsal) -> str:
     """Put another archive in the place of the one that was deployed."""
     stage = _stage(rehearsal)
-    bucket, key = stage.place("Dependencies")
-    real = stage.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz"):
-        pass
-    stage.s3.put_object(Bucket=bucket, Key=key, Body=content.getvalue())
-    try:
+    with emptied(stage):
         told = stage.run(*rehearsal.options)
-    finally:
-        stage.s3.put_object(Bucket=bucket, Key=key, Body=real)
     check(told["state"] == "FAILED", f"the run is {told['state']} with another archive")
     check("bootstrap-actions/1/stderr.gz" in told["stateDetails"], f"the service says {told['stateDetails']}")
     words = stage.bootstrap_log(told["jobRunId"])
