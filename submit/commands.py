@@ -92,7 +92,7 @@ def submit(desk: Desk, wish: Wish, *, dry_run: bool = False, detach: bool = Fals
     wish : Wish
         What is asked for.
     dry_run : bool
-        Show the request as JSON instead, in the form that the aws command takes as --cli-input-json.
+        Show the request as JSON instead, byte for byte as it would be sent.
     detach : bool
         Show the id of the run and leave it.
 
