@@ -28,6 +28,7 @@ help:
 	@echo "make test        every test that needs no account"
 	@echo "make bench       how fast it is, with machine and bounds, in build/bench; BENCH='features listing' for some of it"
 	@echo "make rehearse    AWS played on this machine, from cdk deploy to results in the bucket; ALL=1: each right in turn"
+	@echo "                 TARGET=cluster for EMR on EC2"
 	@echo "make lint        ruff and mypy"
 	@echo "make package     what the cloud runs, in dist/; WEIGHTS=imagenet (the default here) or embedded, ALPHA, SIZE"
 	@echo "make bootstrap   once for each AWS account and region: CDK's own bucket and roles"
@@ -102,7 +103,7 @@ bench: .venv/all .venv-bench/all
 # The model is the embedded one, unless the environment or the command line says otherwise.
 rehearse: node | .venv/all node_modules/.ready
 	@$(VENV) -m bootstrap.java
-	@$(VENV) -m tests.rehearsal $(if $(ALL),--all)
+	@$(VENV) -m tests.rehearsal $(if $(TARGET),--target $(TARGET)) $(if $(ALL),--all)
 
 lint: .venv/all
 	@$(VENV) -m ruff check .

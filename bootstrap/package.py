@@ -6,6 +6,8 @@
 job.zip, entry.py                  the package `job` and what starts it
 dependencies-ARCHITECTURE.tgz      what it imports on EMR, with Python 3.11; made by pip, without Docker, and checked
 model/                             a model folder, as bootstrap.model makes it
+install_dependencies.sh            what installs the dependencies on each node of a cluster
+certificates.zip                   for what those nodes send each other
 
 The model is set by environment variables, as for make: WEIGHTS (imagenet where it is not set), ALPHA, SIZE. Each
 product appears whole or not at all. All words go to standard error: standard output may be a template.
@@ -22,6 +24,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bootstrap import certificates
 from bootstrap.archive import JOB, MACHINES, ROOT, TRIAL, build_archive, check_archive, recipe
 from bootstrap.model import Wish, make, sha256
 from job.errors import JobError
@@ -30,6 +33,7 @@ from job.session import zip_package
 T = TypeVar("T", int, float)
 
 ARCHITECTURES = tuple(MACHINES)
+INSTALLER = Path(__file__).parent / "install_dependencies.sh"
 WEIGHTS = "imagenet"
 
 
@@ -66,6 +70,8 @@ def build(output: Path, architecture: str, wish: Wish, package: Path = JOB) -> l
             products = (
                 _written(output / "job.zip", zip_package(package)),
                 _written(output / "entry.py", (package / "entry.py").read_bytes()),
+                _written(output / INSTALLER.name, INSTALLER.read_bytes()),
+                _certificates(output / "certificates.zip"),
                 _model(output / "model", wish),
                 _dependencies(output, architecture, package),
             )
@@ -120,6 +126,15 @@ def _put(path: Path, content: bytes) -> None:
         part = Path(work, path.name)
         part.write_bytes(content)
         part.replace(path)
+
+
+def _certificates(path: Path) -> str | None:
+    """Have certificates that last; they are kept, as others would be another deployment."""
+    if certificates.are_good(path):
+        return None
+    told = _written(path, certificates.make())
+    path.chmod(0o600)  # it holds a private key
+    return told
 
 
 def _model(folder: Path, wish: Wish) -> str | None:

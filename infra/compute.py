@@ -1,7 +1,7 @@
-"""Where the job runs. One construct behind one interface: EMR Serverless; another target would be a second one."""
+"""Where the job runs, as the stack sees it, and the first construct behind that: EMR Serverless."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -11,7 +11,9 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from submit.request import Workers
+from infra import permissions
+from submit.request.place import Application, Place, Target, Workers
+from submit.request.serverless import scheduled, start_job_run
 
 # A run waits for so long for the one before it to end.
 QUEUE_MINUTES = 360
@@ -25,12 +27,25 @@ class Compute(Protocol):
         """The role that a run takes on; it comes without any grant."""
 
     @property
-    def application_id(self) -> str:
-        """What runs are started on."""
+    def place(self) -> Place:
+        """Where runs take place, as the submitter is told."""
 
     @property
-    def application_arn(self) -> str:
-        """The same as a resource of policies; its runs lie below it."""
+    def failures(self) -> dict[str, Any]:
+        """Pattern of the events that tell of runs that failed or were cancelled."""
+
+    @property
+    def failed_run(self) -> str:
+        """What names the run in such an event."""
+
+    def start_grants(self) -> list[permissions.Grant]:
+        """Return leave to start runs."""
+
+    def follow_grants(self) -> list[permissions.Grant]:
+        """Return leave to follow, list and cancel runs."""
+
+    def daily(self, target: Target, workers: Workers, token: str) -> tuple[str, dict[str, Any]]:
+        """Return the operation that starts a run, as EventBridge Scheduler calls it, and its request."""
 
 
 class ServerlessCompute(Construct):
@@ -111,14 +126,36 @@ class ServerlessCompute(Construct):
         return self._job_role
 
     @property
-    def application_id(self) -> str:
-        """What runs are started on."""
-        return self._application.attr_application_id
+    def place(self) -> Application:
+        """Where runs take place, as the submitter is told."""
+        return Application(self._application.attr_application_id)
 
     @property
-    def application_arn(self) -> str:
-        """The same as a resource of policies; its runs lie below it."""
-        return self._application.attr_arn
+    def failures(self) -> dict[str, Any]:
+        """Pattern of the events that tell of runs that failed or were cancelled."""
+        return {
+            "source": ["aws.emr-serverless"],
+            "detail-type": ["EMR Serverless Job Run State Change"],
+            "detail": {"applicationId": [self.place.application_id], "state": ["FAILED", "CANCELLED"]},
+        }
+
+    @property
+    def failed_run(self) -> str:
+        """What names the run in such an event."""
+        return "$.detail.jobRunId"
+
+    def start_grants(self) -> list[permissions.Grant]:
+        """Return leave to start runs."""
+        return permissions.start_runs(self._application.attr_arn, self._job_role.role_arn)
+
+    def follow_grants(self) -> list[permissions.Grant]:
+        """Return leave to follow, list and cancel runs."""
+        return permissions.follow_runs(self._application.attr_arn)
+
+    def daily(self, target: Target, workers: Workers, token: str) -> tuple[str, dict[str, Any]]:
+        """Return the operation that starts a run, as EventBridge Scheduler calls it, and its request."""
+        name = f"{cdk.Stack.of(self).stack_name}-daily"
+        return "emrserverless:startJobRun", scheduled(start_job_run(self.place, target, workers, token, name=name))
 
 
 def network_in(

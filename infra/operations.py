@@ -38,23 +38,23 @@ class Alerts(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        application_id: str,
+        failures: Mapping[str, Any],
+        failed_run: str,
         address: str,
-        minutes: int,
         key: kms.IKey | None,
     ) -> None:
-        """Make the topic, the rule and the alarm.
+        """Make the topic and the rule.
 
         Parameters
         ----------
         scope, construct_id
             As for every construct.
-        application_id : str
-            Whose runs are watched.
+        failures : mapping
+            Pattern of the events that are told.
+        failed_run : str
+            What names the run in such an event.
         address : str
             E-mail address that subscribes, which AWS asks for consent; empty for none.
-        minutes : int
-            How long the application may be busy without a pause, a multiple of 5.
         key : IKey or None
             What encrypts the messages; None for none, as AWS's own key for SNS lets no service publish.
         """
@@ -77,23 +77,23 @@ class Alerts(Construct):
             self,
             "Ended",
             description=f"Runs of {name} that failed or were cancelled",
-            event_pattern={
-                "source": ["aws.emr-serverless"],
-                "detail-type": ["EMR Serverless Job Run State Change"],
-                "detail": {"applicationId": [application_id], "state": ["FAILED", "CANCELLED"]},
-            },
+            event_pattern=failures,
             targets=[
                 events.CfnRule.TargetProperty(
                     id="Topic",
                     arn=self.topic.topic_arn,
                     role_arn=self.sender.role_arn,
                     input_transformer=events.CfnRule.InputTransformerProperty(
-                        input_paths_map={"run": "$.detail.jobRunId", "state": "$.detail.state"},
+                        input_paths_map={"run": failed_run, "state": "$.detail.state"},
                         input_template=f'"{name}: run <run> is <state>"',
                     ),
                 )
             ],
         )
+
+    def too_long(self, application_id: str, minutes: int) -> None:
+        """Have an alarm sent when an application is busy without a pause for so many minutes, a multiple of 5."""
+        name = cdk.Stack.of(self).stack_name
         self.alarm(
             "TooLong",
             f"A run of {name} takes longer than {minutes} minutes",
@@ -245,7 +245,14 @@ class Schedule(Construct):
     """A run every day, started by EventBridge Scheduler itself: no function in between that would have to be kept."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, time: str, timezone: str, request: Mapping[str, Any]
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        time: str,
+        timezone: str,
+        operation: str,
+        request: Mapping[str, Any],
     ) -> None:
         """Make the schedule, its group and its role.
 
@@ -255,8 +262,10 @@ class Schedule(Construct):
             As for every construct.
         time, timezone : str
             `HH:MM` and the zone's name.
+        operation : str
+            Which operation of AWS starts a run, as the scheduler names it.
         request : mapping
-            What is sent to `StartJobRun`, as the scheduler takes it.
+            What it is sent, as the scheduler takes it.
         """
         super().__init__(scope, construct_id)
         stack = cdk.Stack.of(self)
@@ -285,7 +294,7 @@ class Schedule(Construct):
             schedule_expression_timezone=timezone,
             flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
             target=scheduler.CfnSchedule.TargetProperty(
-                arn=f"arn:{cdk.Aws.PARTITION}:scheduler:::aws-sdk:emrserverless:startJobRun",
+                arn=f"arn:{cdk.Aws.PARTITION}:scheduler:::aws-sdk:{operation}",
                 role_arn=self.role.role_arn,
                 input=stack.to_json_string(request),
                 retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(

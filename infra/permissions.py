@@ -8,6 +8,8 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from constructs import IConstruct
 
+from submit.request.cluster import MANAGED_TAG, STACK_TAG
+
 
 @dataclass(frozen=True)
 class Grant:
@@ -38,18 +40,14 @@ def read_code(object_arns: Sequence[str]) -> list[Grant]:
     return [_allow(["s3:GetObject"], object_arns)]
 
 
-def write_logs(bucket_arn: str, prefix: str, group_arn: str) -> list[Grant]:
-    """Return leave to put logs into a bucket and into a group of CloudWatch Logs.
+def write_logs(bucket_arn: str, prefix: str) -> list[Grant]:
+    """Return leave to put logs below a prefix of a bucket."""
+    return [_allow(["s3:PutObject"], [f"{bucket_arn}/{prefix}/*"], "EMR names the log files by run and worker")]
 
-    Parameters
-    ----------
-    bucket_arn, prefix : str
-        Where on S3.
-    group_arn : str
-        ARN of the log group, with `:*` for its streams, as CloudFormation gives it.
-    """
+
+def write_log_group(group_arn: str) -> list[Grant]:
+    """Return leave to put logs into a group of CloudWatch Logs; its ARN ends in `:*`, as CloudFormation gives it."""
     return [
-        _allow(["s3:PutObject"], [f"{bucket_arn}/{prefix}/*"], "EMR Serverless names the log files by run and worker"),
         _allow(["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"], [group_arn]),
         _allow(["logs:DescribeLogGroups"], ["*"], "logs:DescribeLogGroups lists groups: there is no one group to name"),
     ]
@@ -69,17 +67,25 @@ def use_key(key_arn: str, via: str, *, write: bool = True) -> list[Grant]:
 
 def start_runs(application_arn: str, job_role_arn: str) -> list[Grant]:
     """Return leave to start runs of an application, and to hand the job's role to it and to no other service."""
-    emr = {"StringEquals": {"iam:PassedToService": "emr-serverless.amazonaws.com"}}
+    return [_allow(["emr-serverless:StartJobRun"], [application_arn]), *hand_over(job_role_arn, "emr-serverless")]
+
+
+def hand_over(role_arn: str, service: str) -> list[Grant]:
+    """Return leave to hand a role to a service and to no other."""
+    to = {"StringEquals": {"iam:PassedToService": f"{service}.amazonaws.com"}}
+    return [_allow(["iam:PassRole"], [role_arn], conditions=to)]
+
+
+def find_stack(stack_arn: str) -> list[Grant]:
+    """Return leave to read what the stack tells."""
     return [
-        _allow(["emr-serverless:StartJobRun"], [application_arn]),
-        _allow(["iam:PassRole"], [job_role_arn], conditions=emr),
+        _allow(["cloudformation:DescribeStacks"], [stack_arn], "the end of a stack's ARN is new each time it is made")
     ]
 
 
-def follow_runs(application_arn: str, stack_arn: str) -> list[Grant]:
-    """Return leave for what `python -m submit` does beside starting: find the stack, follow, list and cancel runs."""
+def follow_runs(application_arn: str) -> list[Grant]:
+    """Return leave for what `python -m submit` does beside starting: follow, list and cancel runs."""
     return [
-        _allow(["cloudformation:DescribeStacks"], [stack_arn], "the end of a stack's ARN is new each time it is made"),
         _allow(["emr-serverless:ListJobRuns"], [application_arn]),
         _allow(
             [
@@ -89,6 +95,68 @@ def follow_runs(application_arn: str, stack_arn: str) -> list[Grant]:
             ],
             [f"{application_arn}/jobruns/*"],
             "runs are named by the service when they start; they are this application's alone",
+        ),
+    ]
+
+
+def start_clusters(stack_name: str, clusters_arn: str) -> list[Grant]:
+    """Return leave to start clusters that bear the tag of a stack; what they may be told are its roles alone.
+
+    Parameters
+    ----------
+    stack_name : str
+        Of which stack.
+    clusters_arn : str
+        Pattern of all clusters of the account.
+    """
+    asked = {f"elasticmapreduce:RequestTag/{STACK_TAG}": stack_name}
+    managed = {f"elasticmapreduce:RequestTag/{MANAGED_TAG}": "true"}
+    mine = {f"elasticmapreduce:ResourceTag/{STACK_TAG}": stack_name}
+    return [
+        _allow(
+            ["elasticmapreduce:RunJobFlow"],
+            ["*"],
+            "a cluster that is yet to be started has no ARN; it has to bear this stack's tag",
+            conditions={"StringEquals": asked | managed},
+        ),
+        _allow(
+            ["elasticmapreduce:AddTags"],
+            [clusters_arn],
+            "EMR names a cluster when it starts; no cluster of another stack can be taken over",
+            conditions={"StringEquals": asked, "StringEqualsIfExists": mine},
+        ),
+    ]
+
+
+def follow_clusters(stack_name: str, clusters_arn: str) -> list[Grant]:
+    """Return leave for what `python -m submit` does beside starting: add steps, follow, list, cancel, terminate."""
+    mine = {"StringEquals": {f"elasticmapreduce:ResourceTag/{STACK_TAG}": stack_name}}
+    names = ("AddJobFlowSteps", "CancelSteps", "DescribeCluster", "DescribeStep", "ListInstances", "ListSteps")
+    return [
+        _allow(["elasticmapreduce:ListClusters"], ["*"], "ListClusters lists clusters: there is no one to name"),
+        _allow(
+            [f"elasticmapreduce:{name}" for name in (*names, "TerminateJobFlows")],
+            [clusters_arn],
+            "EMR names clusters when they start; these are those that bear this stack's tag",
+            conditions=mine,
+        ),
+    ]
+
+
+def encrypt_disks(key_arn: str) -> list[Grant]:
+    """Return leave to start instances whose disks a key encrypts, by way of EC2 alone.
+
+    https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html
+    """
+    via = {"kms:ViaService": f"ec2.{cdk.Aws.REGION}.{cdk.Aws.URL_SUFFIX}"}
+    actions = ["kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
+    return [
+        _allow(["kms:DescribeKey"], [key_arn]),
+        _allow(actions, [key_arn], conditions={"StringEquals": via}),
+        _allow(
+            ["kms:CreateGrant"],
+            [key_arn],
+            conditions={"StringEquals": via, "Bool": {"kms:GrantIsForAWSResource": "true"}},
         ),
     ]
 

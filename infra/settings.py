@@ -7,9 +7,21 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from zoneinfo import available_timezones
 
-from submit.request import DEFAULT_NAME, DEFAULT_REGION, TIMEOUT_MINUTES, WORKER_MEMORY_GB, Workers
+from submit.request.place import (
+    DEFAULT_NAME,
+    DEFAULT_REGION,
+    INSTANCE_SIZES,
+    PLACES,
+    TIMEOUT_MINUTES,
+    WORKER_MEMORY_GB,
+    YARN_GB_A_VCPU,
+    Cluster,
+    Workers,
+)
 
 ARCHITECTURES = ("x86_64", "arm64")
+# General-purpose EC2 instances, with 4 GB a vCPU and no disks of their own, so that one key encrypts all there are.
+FAMILIES = {"x86_64": "m5,m5a,m6i,m6a", "arm64": "m6g,m7g"}
 # What CloudWatch Logs can keep logs for, in days.
 LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 YES, NO = ("yes", "true"), ("no", "false")
@@ -38,6 +50,11 @@ class Settings:
         allowed="letters, digits and hyphens, beginning with a letter, at most 63",
     )
     region: str = _setting(DEFAULT_REGION, "AWS region; the data stay there", allowed="a region with EMR Serverless")
+    compute: str = _setting(
+        next(iter(PLACES)),
+        "where runs take place: serverless, or cluster for EMR on EC2, which comes with a KMS key for its disks",
+        choices=tuple(PLACES),
+    )
     release: str = _setting(
         "emr-spark-8.1.0",
         "EMR release; the job needs Spark 4",
@@ -53,8 +70,17 @@ class Settings:
     )
     worker_vcpu: int = _setting(4, "vCPUs of each worker, the driver's included", choices=tuple(WORKER_MEMORY_GB))
     worker_memory_gb: int = _setting(8, "memory of each worker in GB", low=2, high=120)
-    worker_disk_gb: int = _setting(20, "disk of each worker in GB; 20 are free", low=20, high=200)
-    idle_minutes: int = _setting(5, "minutes without a run after which the application stops", low=1, high=10080)
+    worker_disk_gb: int = _setting(20, "disk of each worker in GB; 20 are free on EMR Serverless", low=20, high=200)
+    instance_families: str = _setting(
+        "",
+        "general-purpose families of a cluster's instances, separated by commas;"
+        f" without it {FAMILIES['x86_64']}, or {FAMILIES['arm64']} for arm64",
+        r"m\d{1,2}[agi]?(,m\d{1,2}[agi]?){0,4}",
+        allowed="one to five general-purpose families without disks of their own, such as m5,m6i",
+    )
+    idle_minutes: int = _setting(
+        5, "minutes without a run after which the application stops, or a cluster that is kept ends", low=1, high=10080
+    )
     timeout_minutes: int = _setting(
         720, "minutes after which the service ends a run", low=TIMEOUT_MINUTES[0], high=TIMEOUT_MINUTES[1]
     )
@@ -86,7 +112,11 @@ class Settings:
     )
     log_days: int = _setting(30, "days for which logs are kept", choices=LOG_DAYS)
     version_days: int = _setting(30, "days for which deleted and overwritten objects can be had back", low=1, high=3650)
-    vpc: str = _setting("", "existing VPC for the workers; without it the service's own", r"vpc-[0-9a-f]{8,17}")
+    vpc: str = _setting(
+        "",
+        "existing VPC for the workers; without it the service's own, for a cluster a private one of the stack's",
+        r"vpc-[0-9a-f]{8,17}",
+    )
     subnets: str = _setting(
         "", "private subnets of that VPC, separated by commas", r"subnet-[0-9a-f]{8,17}(,subnet-[0-9a-f]{8,17}){0,15}"
     )
@@ -119,12 +149,32 @@ class Settings:
                 f"max_vcpu={self.max_vcpu} leaves no room for a driver and one executor of"
                 f" worker_vcpu={self.worker_vcpu}: at least {2 * self.worker_vcpu}"
             )
+        self._check_cluster()
         if self.alarm_minutes % ALARM_STEP_MINUTES:
             raise SettingsError(f"alarm_minutes={self.alarm_minutes} is no multiple of {ALARM_STEP_MINUTES}")
         if bool(self.vpc) != bool(self.subnets):
             raise SettingsError("vpc and subnets go together: give both or neither")
         if self.images_key and not self.images_bucket:
             raise SettingsError("images_key goes with images_bucket; for a bucket of the stack's own it is kms=yes")
+
+    def _check_cluster(self) -> None:
+        if self.compute != Cluster.compute:
+            if self.instance_families:
+                raise SettingsError("instance_families goes with compute=cluster: EMR Serverless has no instances")
+            return
+        if self.worker_vcpu not in INSTANCE_SIZES:
+            raise SettingsError(
+                f"worker_vcpu={self.worker_vcpu} is no size of a cluster's instances; it is one of"
+                f" {', '.join(map(str, INSTANCE_SIZES))}"
+            )
+        if self.worker_memory_gb > YARN_GB_A_VCPU * self.worker_vcpu:
+            raise SettingsError(
+                f"worker_memory_gb={self.worker_memory_gb} is more than YARN gives out on an instance of"
+                f" worker_vcpu={self.worker_vcpu}: at most {YARN_GB_A_VCPU * self.worker_vcpu}"
+            )
+        for family in filter(None, self.instance_families.split(",")):
+            if family.endswith("g") != (self.architecture == "arm64"):
+                raise SettingsError(f"instance_families={family} is not for architecture={self.architecture}")
 
     def _check_region(self) -> None:
         import boto3  # noqa: PLC0415 - a third of a second
@@ -145,6 +195,17 @@ class Settings:
     def workers(self) -> Workers:
         """Return the size of the workers, and how much they may be together."""
         return Workers(self.worker_vcpu, self.worker_memory_gb, self.worker_disk_gb, self.max_vcpu)
+
+    @property
+    def instance_types(self) -> str:
+        """Return what each node of a cluster may be, separated by commas."""
+        families = self.instance_families or FAMILIES[self.architecture]
+        return ",".join(f"{family}.{INSTANCE_SIZES[self.worker_vcpu]}" for family in families.split(","))
+
+    @property
+    def has_key(self) -> bool:
+        """Return whether the stack has a KMS key: the disks of a cluster are encrypted with one or not at all."""
+        return self.kms or self.compute == Cluster.compute
 
     @property
     def images_folder(self) -> str:

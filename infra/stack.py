@@ -1,8 +1,10 @@
 """The stack: wires the parts, makes every grant, tells the submitter where things are."""
 
+import hashlib
 from pathlib import Path
 
 import aws_cdk as cdk
+from aws_cdk import aws_emrserverless as emrserverless
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
@@ -10,11 +12,12 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from infra import permissions
+from infra.cluster import ClusterCompute, Network
 from infra.compute import Compute, ServerlessCompute, logs_to, network_in
 from infra.operations import Alerts, Budget, Dashboard, Schedule
 from infra.settings import Settings, SettingsError
 from infra.storage import JOB_LOGS, Storage
-from submit.request import Target, outputs, scheduled, start_job_run
+from submit.request.place import Application, Cluster, Target, outputs
 
 # What EventBridge Scheduler replaces by an identifier of each start: the same one where it tries again.
 EXECUTION_ID = "<aws.scheduler.execution-id>"
@@ -25,12 +28,14 @@ RESULTS = "results"
 class Code(Construct):
     """What runs: the files that `python -m bootstrap.package` builds, uploaded once to the bucket of CDK's assets."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, dist: Path, architecture: str) -> None:
-        """Take the files from `dist`; raises `SettingsError` where one is missing."""
+    def __init__(self, scope: Construct, construct_id: str, *, dist: Path, architecture: str, cluster: bool) -> None:
+        """Take the files from `dist`, for a cluster some more; raises `SettingsError` where one is missing."""
         super().__init__(scope, construct_id)
         # Not .tar.gz: an asset's key keeps the last ending alone, and Spark unpacks by it.
         dependencies = f"dependencies-{architecture}.tgz"
         files = {"EntryPoint": "entry.py", "Job": "job.zip", "Dependencies": dependencies, "Model": "model"}
+        if cluster:
+            files |= {"Installer": "install_dependencies.sh", "Certificates": "certificates.zip"}
         for name in files.values():
             if not (dist / name).exists():
                 raise SettingsError(
@@ -38,12 +43,13 @@ class Code(Construct):
                     ' (once, or for good by "architecture" in the context of cdk.json)'
                 )
         assets = {name: s3_assets.Asset(self, name, path=str(dist / file)) for name, file in files.items()}
-        self.entry_point, self.job_zip, self.dependencies, self.model = (one.s3_object_url for one in assets.values())
+        self.address = {name: one.s3_object_url for name, one in assets.items()}
+        self.dependencies_sha256 = hashlib.sha256((dist / dependencies).read_bytes()).hexdigest()
         self.object_arns = [one.bucket.arn_for_objects(one.s3_object_key) for one in assets.values()]
 
 
 class FruitsStack(cdk.Stack):
-    """From a bucket of pictures to results, on EMR Serverless."""
+    """From a bucket of pictures to results, on EMR Serverless or on clusters of EC2 instances."""
 
     def __init__(self, scope: Construct, settings: Settings, dist: Path, account: str | None = None) -> None:
         """Make the stack.
@@ -68,10 +74,10 @@ class FruitsStack(cdk.Stack):
             scope,
             settings.name,
             env=cdk.Environment(account=account, region=settings.region),
-            description="Pictures to feature vectors and PCA on EMR Serverless",
+            description="Pictures to feature vectors and PCA on EMR",
         )
         removal = cdk.RemovalPolicy.RETAIN if settings.keep_data else cdk.RemovalPolicy.DESTROY
-        key = self._key(removal) if settings.kms else None
+        key = self._key(removal) if settings.has_key else None
         storage = Storage(
             self,
             "Storage",
@@ -81,9 +87,68 @@ class FruitsStack(cdk.Stack):
             log_days=settings.log_days,
             version_days=settings.version_days,
         )
-        group = self._log_group(settings.log_days, key)
-        code = Code(self, "Code", dist=dist, architecture=settings.architecture)
-        compute = ServerlessCompute(
+        cluster = settings.compute == Cluster.compute
+        code = Code(self, "Code", dist=dist, architecture=settings.architecture, cluster=cluster)
+        logs_address = storage.logs.s3_url_for_object(JOB_LOGS)
+        group = None if cluster else self._log_group(settings.log_days, key)
+        compute: Compute = (
+            self._serverless(settings, logs_to(f"{logs_address}/", group, key))
+            if group
+            else self._cluster(settings, code, key)
+        )
+        target = Target(
+            job_role=compute.job_role.role_arn,
+            entry_point=code.address["EntryPoint"],
+            job_zip=code.address["Job"],
+            dependencies=code.address["Dependencies"],
+            model=code.address["Model"],
+            images=storage.images.s3_url_for_object(settings.images_folder or None),
+            results=storage.results.s3_url_for_object(RESULTS),
+            logs=logs_address,
+            region=self.region,
+            timeout_minutes=settings.timeout_minutes,
+        )
+        alerts = Alerts(
+            self,
+            "Alerts",
+            failures=compute.failures,
+            failed_run=compute.failed_run,
+            address=settings.alert,
+            key=key,
+        )
+        # A cluster's metrics bear its own ID, which is not known before it is there: no alarm for it, and no page.
+        if group and isinstance(compute.place, Application):
+            alerts.too_long(compute.place.application_id, settings.alarm_minutes)
+            Dashboard(self, "Dashboard", application_id=compute.place.application_id, group=group)
+        if settings.budget:
+            Budget(self, "Budget", dollars=settings.budget, topic=alerts.topic)
+        schedule = None
+        if settings.schedule:
+            operation, request = compute.daily(target, settings.workers, EXECUTION_ID)
+            schedule = Schedule(
+                self,
+                "Schedule",
+                time=settings.schedule,
+                timezone=settings.timezone,
+                operation=operation,
+                request=request,
+            )
+            alerts.alarm("NotStarted", f"The schedule of {settings.name} could not start a run", schedule.dropped())
+        submitter = self._submitter()
+        self._grant_job(settings, storage, group, code, compute, key)
+        self._grant_submitter(submitter, storage, compute, key)
+        self._grant_others(compute, alerts, schedule, key)
+        told = outputs(compute.place, target, settings.workers) | {
+            "SubmitterPolicy": submitter.managed_policy_arn,
+            "AlertsTopic": alerts.topic.topic_arn,
+        }
+        for name, value in told.items():
+            cdk.CfnOutput(self, name, value=value)
+
+    def _serverless(
+        self, settings: Settings, monitoring: emrserverless.CfnApplication.MonitoringConfigurationProperty
+    ) -> ServerlessCompute:
+        return ServerlessCompute(
             self,
             "Compute",
             release=settings.release,
@@ -91,49 +156,23 @@ class FruitsStack(cdk.Stack):
             workers=settings.workers,
             idle_minutes=settings.idle_minutes,
             network=network_in(self, settings.vpc, settings.subnet_ids),
-            monitoring=logs_to(storage.logs.s3_url_for_object(f"{JOB_LOGS}/"), group, key),
+            monitoring=monitoring,
         )
-        target = Target(
-            application_id=compute.application_id,
-            job_role=compute.job_role.role_arn,
-            entry_point=code.entry_point,
-            job_zip=code.job_zip,
-            dependencies=code.dependencies,
-            model=code.model,
-            images=storage.images.s3_url_for_object(settings.images_folder or None),
-            results=storage.results.s3_url_for_object(RESULTS),
-            region=self.region,
-            timeout_minutes=settings.timeout_minutes,
-        )
-        alerts = Alerts(
+
+    def _cluster(self, settings: Settings, code: Code, key: kms.IKey | None) -> ClusterCompute:
+        assert key
+        return ClusterCompute(
             self,
-            "Alerts",
-            application_id=compute.application_id,
-            address=settings.alert,
-            minutes=settings.alarm_minutes,
+            "Compute",
+            release=settings.release,
+            instance_types=settings.instance_types,
+            idle_minutes=settings.idle_minutes,
+            network=Network(self, "Network", vpc_id=settings.vpc, subnet_ids=settings.subnet_ids),
             key=key,
+            certificates=code.address["Certificates"],
+            installer=code.address["Installer"],
+            dependencies_sha256=code.dependencies_sha256,
         )
-        Dashboard(self, "Dashboard", application_id=compute.application_id, group=group)
-        if settings.budget:
-            Budget(self, "Budget", dollars=settings.budget, topic=alerts.topic)
-        schedule = None
-        if settings.schedule:
-            request = start_job_run(target, settings.workers, EXECUTION_ID, name=f"{settings.name}-daily")
-            schedule = Schedule(
-                self, "Schedule", time=settings.schedule, timezone=settings.timezone, request=scheduled(request)
-            )
-            alerts.alarm("NotStarted", f"The schedule of {settings.name} could not start a run", schedule.dropped())
-        submitter = self._submitter()
-        self._grant_job(settings, storage, group, code, compute, key)
-        self._grant_submitter(submitter, storage, compute, key)
-        self._grant_others(compute, alerts, schedule, key)
-        told = outputs(target, settings.workers) | {
-            "Logs": storage.logs.s3_url_for_object(JOB_LOGS),
-            "SubmitterPolicy": submitter.managed_policy_arn,
-            "AlertsTopic": alerts.topic.topic_arn,
-        }
-        for name, value in told.items():
-            cdk.CfnOutput(self, name, value=value)
 
     def _key(self, removal: cdk.RemovalPolicy) -> kms.Key:
         return kms.Key(self, "Key", description=self.stack_name, enable_key_rotation=True, removal_policy=removal)
@@ -157,7 +196,7 @@ class FruitsStack(cdk.Stack):
         self,
         settings: Settings,
         storage: Storage,
-        group: logs.ILogGroup,
+        group: logs.ILogGroup | None,
         code: Code,
         compute: Compute,
         key: kms.IKey | None,
@@ -170,8 +209,10 @@ class FruitsStack(cdk.Stack):
                 storage.results.bucket_arn, RESULTS, "the job names its results by model, wave and run"
             ),
             *permissions.read_code(code.object_arns),
-            *permissions.write_logs(storage.logs.bucket_arn, JOB_LOGS, group.log_group_arn),
+            *permissions.write_logs(storage.logs.bucket_arn, JOB_LOGS),
         ]
+        if group:
+            grants += permissions.write_log_group(group.log_group_arn)
         if key:
             grants += permissions.use_key(key.key_arn, "s3")
         if settings.images_key:
@@ -183,13 +224,14 @@ class FruitsStack(cdk.Stack):
     ) -> None:
         stack = self.format_arn(service="cloudformation", resource="stack", resource_name=f"{self.stack_name}/*")
         grants = [
-            *permissions.start_runs(compute.application_arn, compute.job_role.role_arn),
-            *permissions.follow_runs(compute.application_arn, stack),
+            *permissions.find_stack(stack),
+            *compute.start_grants(),
+            *compute.follow_grants(),
             *permissions.read_objects(
                 storage.results.bucket_arn, RESULTS, "results are downloaded, whatever the job named them"
             ),
             *permissions.read_objects(
-                storage.logs.bucket_arn, JOB_LOGS, "logs are followed, which EMR Serverless names by run and worker"
+                storage.logs.bucket_arn, JOB_LOGS, "logs are followed, which EMR names by run and worker"
             ),
         ]
         if key:
@@ -200,7 +242,7 @@ class FruitsStack(cdk.Stack):
         permissions.give(alerts.sender, permissions.publish(alerts.topic.topic_arn))
         alerts.topic.add_to_resource_policy(permissions.accept_alerts(self.account, alerts.topic.topic_arn))
         if schedule:
-            permissions.give(schedule.role, permissions.start_runs(compute.application_arn, compute.job_role.role_arn))
+            permissions.give(schedule.role, compute.start_grants())
         if key:
             permissions.give(alerts.sender, permissions.use_key(key.key_arn, "sns"))
             for statement in permissions.lend_key(self.account, self.stack_name):

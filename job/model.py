@@ -1,7 +1,9 @@
 """A model folder in, features out: reads and verifies `model.tflite` and `model.json`, runs LiteRT on one thread."""
 
 import hashlib
+import io
 import json
+import zipfile
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -76,7 +78,7 @@ class Model:
 
 
 def read_model(folder: str) -> Model:
-    """Read a model folder, local or on S3, and verify it.
+    """Read a model folder, or a .zip of one, local or on S3, and verify it.
 
     Raises
     ------
@@ -85,8 +87,9 @@ def read_model(folder: str) -> Model:
     """
     hint = f"build one with: python -m bootstrap.model --weights embedded --output {folder}"
     try:
-        text = storage.read(storage.join(folder, DESCRIPTION))
-        tflite = storage.read(storage.join(folder, TFLITE))
+        text, tflite = _unzipped(folder) if folder.endswith(".zip") else _files(folder)
+    except zipfile.BadZipFile as error:
+        raise JobError(f"the model at {folder} is damaged: {error}") from None
     except (FileNotFoundError, NotADirectoryError) as error:
         raise JobError(f"no model at {folder}: {error.filename or DESCRIPTION} is missing; {hint}") from None
     except OSError as error:
@@ -95,6 +98,20 @@ def read_model(folder: str) -> Model:
     if hashlib.sha256(tflite).hexdigest() != description.tflite_sha256:
         raise JobError(f"the model at {folder} is damaged: {TFLITE} is not the file that {DESCRIPTION} names; {hint}")
     return Model(description, tflite, text)
+
+
+def _files(folder: str) -> tuple[bytes, bytes]:
+    """Return description and network."""
+    return storage.read(storage.join(folder, DESCRIPTION)), storage.read(storage.join(folder, TFLITE))
+
+
+def _unzipped(path: str) -> tuple[bytes, bytes]:
+    """Return description and network: what was deployed is a folder, zipped by the CDK."""
+    with zipfile.ZipFile(io.BytesIO(storage.read(path))) as archive:
+        for name in (DESCRIPTION, TFLITE):
+            if name not in archive.namelist():
+                raise FileNotFoundError(2, "not in the archive", name)
+        return archive.read(DESCRIPTION), archive.read(TFLITE)
 
 
 def _describe(folder: str, text: bytes) -> Description:

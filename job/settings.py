@@ -40,7 +40,7 @@ class Settings:
         FEATURIZE,
         metavar="DIR",
     )
-    model: str = _option("", "model folder made by python -m bootstrap.model", FEATURIZE, metavar="DIR")
+    model: str = _option("", "model folder made by python -m bootstrap.model, or its .zip", FEATURIZE, metavar="DIR")
     include: str = _option(
         DEFAULT_INCLUDE, "endings of the files to look at, separated by commas; case is ignored", FEATURIZE
     )

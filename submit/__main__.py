@@ -10,18 +10,20 @@ from job.errors import JobError
 from submit import commands, cost
 from submit.commands import Desk
 from submit.plan import JobOptions, Wish
-from submit.request import DEFAULT_NAME, DEFAULT_REGION
+from submit.request.place import DEFAULT_NAME, DEFAULT_REGION, PLACES, Application
 
 _EPILOG = """exit status: 0 done; 1 the run failed; 2 something given cannot be used, and nothing was started; 3 the run
 was cancelled; 4 it was ended by its time-out; 5 AWS could not be asked any longer, the run goes on; 130 left by Ctrl-C
 
-Ctrl-C asks the service to cancel the run and waits for its end; a second Ctrl-C leaves at once. Whatever was committed
-stays: the next run goes on from there. AWS is found as by the aws command: AWS_PROFILE, aws sso login, or a role.
+Ctrl-C asks the service to cancel the run, and to terminate the cluster that it has started, and waits for its end; a
+second Ctrl-C leaves at once. Whatever was committed stays: the next run goes on from there. AWS is found as by the aws
+command: AWS_PROFILE, aws sso login, or a role.
 
 examples:
   python -m submit                          all pictures of the stack, as its settings say
   python -m submit --limit 100 --max-executors 1 --timeout-minutes 30
   python -m submit --dry-run                the request as JSON, for aws emr-serverless start-job-run --cli-input-json
+  python -m submit --target cluster --keep-alive   on a new cluster, which waits for more; then --cluster ID
   ID=$(python -m submit --detach)           start it and go home
   python -m submit logs $ID                 follow it, or read what it said
   python -m submit cost --pictures 1000000  an estimate; needs neither stack nor account
@@ -75,9 +77,10 @@ def _run(options: argparse.Namespace) -> None:
     if verb == "cost" and options.pictures is not None:
         if options.run_id is not None:
             raise JobError("a run's ID and --pictures contradict each other: give one of them")
-        commands.estimate(Terminal(), cost.Work(options.pictures, options.alpha, options.input_size))
+        work = cost.Work(options.pictures, options.alpha, options.input_size)
+        commands.estimate(Terminal(), work, options.target or Application.compute)
         return
-    desk = Desk.open(options.name, options.region, Terminal())
+    desk = Desk.open(options.name, options.region, Terminal(), options.target)
     if wish is not None:
         commands.submit(desk, wish, dry_run=options.dry_run, detach=options.detach)
     elif verb == "list":
@@ -100,7 +103,7 @@ def _run_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m submit",
         usage="python -m submit [options]\n       python -m submit VERB [ID] [options]",
-        description="Start the job on EMR Serverless, follow it, and say what it cost.",
+        description="Start the job on EMR, as the stack has it, follow it, and say what it cost.",
         epilog="\n".join(
             ["verbs (each has its own --help; ID is the newest run where it is not given):", *_verb_lines()]
         )
@@ -118,6 +121,11 @@ def _run_parser() -> argparse.ArgumentParser:
         help="the service starts one run for each token, however often it is sent (default: a new one each time)",
     )
     _add_work(parser)
+    group = parser.add_argument_group("clusters of EC2 instances", "for a stack with compute=cluster")
+    group.add_argument(
+        "--keep-alive", action="store_true", help="keep the new cluster for more runs, until it was idle for too long"
+    )
+    group.add_argument("--cluster", metavar="ID", help="run on a cluster that is there already, instead of a new one")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--dry-run", action="store_true", help="show the request as JSON, send nothing")
     how.add_argument("--detach", action="store_true", help="show the id of the run and leave it running")
@@ -156,6 +164,11 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_stack(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target",
+        choices=tuple(PLACES),
+        help="where the stack runs its jobs (default: whatever it was deployed for; for cost --pictures serverless)",
+    )
     parser.add_argument(
         "--name", default=DEFAULT_NAME, metavar="STACK", help=f"name of the stack (default: {DEFAULT_NAME})"
     )

@@ -13,7 +13,7 @@ from botocore.parsers import ResponseParserError
 
 from job.errors import JobError
 from submit.errors import DeniedError, ExpiredError, UnavailableError
-from submit.request import DEFAULT_REGION
+from submit.request.place import DEFAULT_REGION
 
 # Of one call, with pauses of seconds where AWS asks to slow down, else of a second or so in all; whoever follows a run
 # goes on asking after that.
@@ -44,8 +44,13 @@ BUSY = {
     "TooManyRequestsException",
     "429",
 }
+CLUSTER_OPERATIONS = (
+    *("RunJobFlow", "AddJobFlowSteps", "CancelSteps", "TerminateJobFlows"),
+    *("DescribeCluster", "DescribeStep", "ListClusters", "ListInstances", "ListSteps"),
+)
 # S3 says "Access Denied" and no more; the others name what is missing themselves.
 ACTIONS = {
+    **{name: f"elasticmapreduce:{name}" for name in CLUSTER_OPERATIONS},
     "DescribeStacks": "cloudformation:DescribeStacks",
     "ListObjectsV2": "s3:ListBucket",
     "GetObject": "s3:GetObject",
@@ -55,11 +60,13 @@ ACTIONS = {
 
 @dataclass(frozen=True)
 class Clients:
-    """The services that are talked to, in one region."""
+    """The services that are talked to, in one region; `once` is EMR, asked once and not again."""
 
     region: str
     cloudformation: Any
+    emr_serverless: Any
     emr: Any
+    once: Any
     s3: Any
 
 
@@ -71,16 +78,22 @@ def connect(region: str | None = None) -> Clients:
     JobError
         For a profile that does not exist, a configuration that cannot be read, a name that is no region.
     """
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS_A_CALL},
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
+    usual, once = (
+        Config(
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+        )
+        for attempts in (ATTEMPTS_A_CALL, 1)
     )
     with explained("the AWS configuration"):
         session = boto3.session.Session(region_name=region)
         found = DEFAULT_REGION if session.region_name is None else session.region_name
-        services = ("cloudformation", "emr-serverless", "s3")
-        return Clients(found, *(session.client(name, region_name=found, config=config) for name in services))
+        services = (
+            *(("cloudformation", usual), ("emr-serverless", usual)),
+            *(("emr", usual), ("emr", once), ("s3", usual)),
+        )
+        return Clients(found, *(session.client(name, region_name=found, config=how) for name, how in services))
 
 
 @contextmanager

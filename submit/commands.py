@@ -12,10 +12,13 @@ from submit.aws import Clients, connect
 from submit.errors import ExpiredError, LeftError, UnavailableError
 from submit.follow import Follower, Screen
 from submit.interrupt import Interrupt
+from submit.job_runs import JobRuns
 from submit.logs import DriverLog
 from submit.plan import Plan, Wish, plan
+from submit.request.place import PLACES, Application
 from submit.run import Run, Runs
 from submit.stack import Stack, find
+from submit.steps import Steps
 
 CANCELLING = "asking the service to cancel the run, and waiting for its end; Ctrl-C again leaves it"
 
@@ -29,23 +32,39 @@ class Desk:
     screen: Screen
 
     @classmethod
-    def open(cls, name: str, region: str | None, screen: Screen) -> "Desk":
-        """Return the desk of the stack of a name. Raises `JobError` where it cannot be found."""
+    def open(cls, name: str, region: str | None, screen: Screen, target: str | None = None) -> "Desk":
+        """Return the desk of the stack of a name. Raises `JobError` where there is none that has this target."""
         clients = connect(region)
-        return cls(clients, find(clients, name), screen)
+        stack = find(clients, name)
+        if target not in {None, stack.place.compute}:
+            raise JobError(
+                f"--target {target}: the stack {name} was deployed with compute={stack.place.compute}; deploy one with"
+                f' the other, under another name to have both: make deploy SET="-c compute={target} -c name=…"'
+            )
+        return cls(clients, stack, screen)
 
     @property
     def runs(self) -> Runs:
-        """The runs of the stack's application."""
-        return Runs(self.clients.emr, self.stack.target.application_id)
+        """The runs of the stack."""
+        stack, clients, logs = self.stack, self.clients, self.stack.target.logs
+        if isinstance(stack.place, Application):
+            return JobRuns(clients.emr_serverless, stack.place.application_id, logs)
+        return Steps(clients.emr, clients.once, stack.name, logs, clients.region)
+
+    def newest(self) -> str:
+        """Return the id of the run that was started last. Raises `JobError` where there is none."""
+        runs = self.runs.list()
+        if not runs:
+            raise JobError("there is no run yet: python -m submit starts one")
+        return runs[0].id
 
     def run(self, run_id: str | None) -> Run:
         """Return the run of an id, or the newest. Raises `JobError` where there is none."""
-        return self.runs.get(self.runs.newest() if run_id is None else run_id)
+        return self.runs.get(self.newest() if run_id is None else run_id)
 
     def log(self, run: str) -> DriverLog:
         """Return the log of a run."""
-        return DriverLog(self.clients.s3, self.stack.logs, self.stack.target.application_id, run)
+        return self.runs.log(self.clients.s3, run)
 
     def output(self, run: Run) -> str:
         """Return where a run writes its results."""
@@ -73,7 +92,7 @@ def submit(desk: Desk, wish: Wish, *, dry_run: bool = False, detach: bool = Fals
     wish : Wish
         What is asked for.
     dry_run : bool
-        Show the request as JSON instead, in the form of `aws emr-serverless start-job-run --cli-input-json`.
+        Show the request as JSON instead, byte for byte as it would be sent.
     detach : bool
         Show the id of the run and leave it.
 
@@ -99,6 +118,9 @@ def submit(desk: Desk, wish: Wish, *, dry_run: bool = False, detach: bool = Fals
             desk.screen.show(run_id)
             return
         desk.screen.say(f"run        {run_id}")
+        if planned.keep_alive:
+            cluster_id = run_id.partition("/")[0]
+            desk.screen.say(f"cluster    {cluster_id}, for more runs: {desk.command('--cluster', cluster_id)}")
         _to_the_end(follower, desk, run_id)
 
 
@@ -149,7 +171,7 @@ def logs(desk: Desk, run_id: str | None) -> None:
 
     Ctrl-C leaves the run as it is. Raises as `submit`.
     """
-    chosen = desk.runs.newest() if run_id is None else run_id
+    chosen = desk.newest() if run_id is None else run_id
     # What was asked for may not be there at all, which is no lost connection.
     desk.runs.get(chosen)
     nothing = Interrupt("")  # not entered: Ctrl-C ends this program as any other
@@ -176,17 +198,16 @@ def cancel(desk: Desk, run_id: str | None) -> None:
     run = desk.run(run_id)
     if run.final:
         raise JobError(f"the run {run.id} has ended ({run}): there is nothing to cancel")
-    desk.runs.cancel(run.id)
-    desk.screen.show(f"the service was asked to cancel {run.id}; {desk.command('status', run.id)} tells when it has")
+    desk.screen.show(f"{desk.runs.cancel(run.id)}; {desk.command('status', run.id)} tells when it has")
 
 
 def list_runs(desk: Desk, count: int) -> None:
     """Show the newest runs, a line each."""
     runs = desk.runs.list()
-    desk.screen.show(f"{'run':16}  {'state':10}  {'submitted':19}  name")
+    wide = max((len(one.id) for one in runs[:count]), default=16)
+    desk.screen.show(f"{'run':{wide}}  {'state':10}  {'submitted':19}  name")
     for one in runs[:count]:
-        started = one["createdAt"].strftime("%Y-%m-%d %H:%M:%S")
-        desk.screen.show(f"{one['id']:16}  {one['state']:10}  {started}  {one.get('name') or ''}")
+        desk.screen.show(f"{one.id:{wide}}  {one.state:10}  {one.created:%Y-%m-%d %H:%M:%S}  {one.name}")
     if len(runs) > count:
         desk.screen.say(f"and {len(runs) - count:,} older ones: --count shows more")
 
@@ -197,10 +218,11 @@ def cost(desk: Desk, run_id: str | None) -> None:
     desk.show({"run": run.id, "state": str(run), "billed": report.billed(run)})
 
 
-def estimate(screen: Screen, work: costs.Work) -> None:
+def estimate(screen: Screen, work: costs.Work, compute: str) -> None:
     """Show what pictures would cost on a stack as it is by default, and what that assumes; AWS is not asked."""
-    screen.show(f"{costs.estimate(work.pictures, work.rate)} for {work}, {costs.BASIS}. Assumed:")
-    for line in costs.assumptions(work.rate):
+    workers, place = costs.DEFAULT_WORKERS, PLACES[compute]
+    screen.show(f"{costs.estimate(work.pictures, work.rate, workers, place)} for {work}, {costs.BASIS}. Assumed:")
+    for line in costs.assumptions(work.rate, workers, place):
         screen.show(f"- {line}")
 
 

@@ -1,16 +1,22 @@
-"""What runs cost: vCPU- and GB-hours, or pictures that are still to come, in; US dollars out. Pure functions.
+"""What runs cost: hours of workers or nodes, or pictures that are still to come, in; US dollars out. Pure functions.
 
-The prices are those that AWS computes its own benchmarks with, for x86_64 in us-west-2, read on 2026-11-25:
-https://github.com/aws/aws-emr-best-practices/blob/main/website/docs/benchmarks/benchmarking_variables.md
+The prices of EMR Serverless are those that AWS computes its own benchmarks with, for x86_64 in us-west-2, read on
+2026-11-25: https://github.com/aws/aws-emr-best-practices/blob/main/website/docs/benchmarks/benchmarking_variables.md
+Those of EMR on EC2 are an m5.xlarge's there, 0.192 USD an hour and 0.048 for EMR, to each of its 4 vCPUs:
+https://aws.amazon.com/emr/pricing/. A spot price changes by the hour; a share of the other is assumed.
 """
 
 from dataclasses import dataclass
 
 from job.errors import JobError
-from submit.request import MAX_ATTEMPTS, Workers
+from submit.request.place import Application, Cluster, Place, Workers
 
 VCPU_HOUR_USD = 0.052624
 GB_HOUR_USD = 0.0057785
+EC2_VCPU_HOUR_USD = 0.192 / 4
+EMR_VCPU_HOUR_USD = 0.048 / 4
+# Not measured: what a spot instance costs of an on-demand one, to which EMR's own price comes in full.
+SPOT_SHARE = 0.4
 BASIS = "by the prices of us-west-2 for x86_64 of 2026-11-25; other regions and arm64 differ"
 # Of each worker's disk so much costs nothing; what is beyond is not counted here.
 FREE_DISK_GB = 20
@@ -39,8 +45,8 @@ BESIDE_SECONDS = {
 # EMR Serverless does not say what its own are). That two threads get more done than one is not counted.
 CORES_A_VCPU = 0.5
 # Of each worker, to start, to unpack what it runs, and to stand idle at the end: not measured, as it would take an
-# account. A minute is the least that is billed.
-WORKER_SECONDS = 120
+# account. A minute is the least that is billed. A cluster's nodes install Hadoop and Spark first.
+WORKER_SECONDS = {Application.compute: 120, Cluster.compute: 600}
 # As a stack has them where its settings say nothing else.
 DEFAULT_WORKERS = Workers(vcpu=4, memory_gb=8, disk_gb=20, max_vcpu=16)
 
@@ -60,6 +66,27 @@ class Usage:
     def __str__(self) -> str:
         """Return `about 0.12 USD (2.00 vCPU-hours, 4.00 GB-hours)`."""
         return f"about {self.usd:,.2f} USD ({self.vcpu_hours:,.2f} vCPU-hours, {self.gb_hours:,.2f} GB-hours)"
+
+
+@dataclass(frozen=True)
+class NodeUsage:
+    """What a cluster's nodes took: their vCPUs times hours, of on-demand and of spot instances."""
+
+    on_demand_vcpu_hours: float
+    spot_vcpu_hours: float
+
+    @property
+    def usd(self) -> float:
+        """Return the price in US dollars, by the prices of this module; disks are not counted."""
+        on_demand, spot = self.on_demand_vcpu_hours, self.spot_vcpu_hours
+        return (on_demand + SPOT_SHARE * spot) * EC2_VCPU_HOUR_USD + (on_demand + spot) * EMR_VCPU_HOUR_USD
+
+    def __str__(self) -> str:
+        """Return `about 0.12 USD (1.00 vCPU-hours on demand, 2.00 of spot at an assumed 40 % of that price)`."""
+        return (
+            f"about {self.usd:,.2f} USD ({self.on_demand_vcpu_hours:,.2f} vCPU-hours on demand,"
+            f" {self.spot_vcpu_hours:,.2f} of spot at an assumed {SPOT_SHARE:.0%} of that price)"
+        )
 
 
 @dataclass(frozen=True)
@@ -91,12 +118,18 @@ class Work:
         return f"{self.pictures:,} new pictures, small ones, MobileNetV2 {self.alpha} at {self.input_size}"
 
 
-def upper_bound(workers: Workers, timeout_minutes: int) -> Usage:
-    """Return what a run takes at most: every worker there may be, each attempt lasting until the time-out."""
-    return _all_workers(workers, MAX_ATTEMPTS * timeout_minutes / 60)
+def upper_bound(place: type[Place], workers: Workers, timeout_minutes: int) -> Usage | NodeUsage:
+    """Return what a run takes at most: every worker there may be, none from spot, each attempt until the time-out."""
+    hours = place.attempts * timeout_minutes / 60
+    if place is Cluster:
+        count = 1 + workers.max_executors
+        return NodeUsage(count * workers.vcpu * (hours + WORKER_SECONDS[place.compute] / 3600), 0.0)
+    return _all_workers(place, workers, hours)
 
 
-def estimate(pictures: int, rate: float, workers: Workers = DEFAULT_WORKERS) -> Usage:
+def estimate(
+    pictures: int, rate: float, workers: Workers = DEFAULT_WORKERS, place: type[Place] = Application
+) -> Usage | NodeUsage:
     """Return what a run is likely to take that succeeds at its first attempt.
 
     Executors do what pictures take of a core, at `CORES_A_VCPU`, all of them busy to the end; the driver costs as much
@@ -110,27 +143,37 @@ def estimate(pictures: int, rate: float, workers: Workers = DEFAULT_WORKERS) -> 
         Pictures a second that one core decodes and infers alone: of `RATES`, or as `benchmarks.tradeoff` measures it.
     workers : Workers
         Of what size, and how many at most: so many there are.
+    place : type
+        `Application` or `Cluster`, of which the driver and one executor are on demand and all others from spot.
     """
     core_seconds = pictures * (1 / (BUSY_SHARE * rate) + sum(BESIDE_SECONDS.values()))
-    seconds = core_seconds / (CORES_A_VCPU * workers.vcpu * workers.max_executors) + WORKER_SECONDS
-    return _all_workers(workers, seconds / 3600)
+    seconds = core_seconds / (CORES_A_VCPU * workers.vcpu * workers.max_executors) + WORKER_SECONDS[place.compute]
+    return _all_workers(place, workers, seconds / 3600)
 
 
-def assumptions(rate: float, workers: Workers = DEFAULT_WORKERS) -> tuple[str, ...]:
+def assumptions(rate: float, workers: Workers = DEFAULT_WORKERS, place: type[Place] = Application) -> tuple[str, ...]:
     """Return what `estimate` takes for granted, in words."""
     beside = ", ".join(f"{seconds * 1000:.1f} ms {name}" for name, seconds in BESIDE_SECONDS.items())
+    spot = (
+        f"the driver's node and one executor's are on demand, {workers.max_executors - 1} from spot, at"
+        f" {SPOT_SHARE:.0%} of the price; their disks and the KMS key are not in it",
+    )
     return (
         f"a core decodes and infers {rate:,.0f} pictures of 100 x 100 a second (x86_64), {BUSY_SHARE:g} of that where"
         " all cores are busy; other pictures: python -m benchmarks.tradeoff",
         f"beside that each picture takes of a core: {beside}",
         f"a vCPU, one of a core's two threads, does {CORES_A_VCPU:g} of what a core does",
         f"a driver and {workers.max_executors} executors, {workers.vcpu} vCPUs and {workers.memory_gb} GB each, are up"
-        f" to the end, and {WORKER_SECONDS} s longer than they work",
+        f" to the end, and {WORKER_SECONDS[place.compute]} s longer than they work",
+        *(spot if place is Cluster else ()),
         "the first attempt succeeds; S3's price for requests, one a picture and more, is not in it",
     )
 
 
-def _all_workers(workers: Workers, hours: float) -> Usage:
+def _all_workers(place: type[Place], workers: Workers, hours: float) -> Usage | NodeUsage:
     """Return what the driver and all executors take in so many hours."""
     count = 1 + workers.max_executors
+    if place is Cluster:
+        on_demand = min(2, count)
+        return NodeUsage(on_demand * workers.vcpu * hours, (count - on_demand) * workers.vcpu * hours)
     return Usage(count * workers.vcpu * hours, count * workers.memory_gb * hours)

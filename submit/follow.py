@@ -15,8 +15,6 @@ from submit.run import WAITING, Run, Runs
 T = TypeVar("T")
 
 POLL_SECONDS = 5.0
-# The last of a log, and what was billed, may come so much later than the end.
-LATE_SECONDS = 60.0
 # After an attempt that failed the service may say so for a moment before it begins the next.
 NEXT_ATTEMPT_SECONDS = 20.0
 # AWS is asked for so long before it is given up; the run goes on either way.
@@ -35,7 +33,7 @@ class Screen(Protocol):
 
 @dataclass
 class Follower:
-    """Follows runs of one application, asks to cancel them on Ctrl-C, and does not give up lightly."""
+    """Follows runs of one stack, asks to cancel them on Ctrl-C, and does not give up lightly."""
 
     runs: Runs
     screen: Screen
@@ -99,7 +97,7 @@ class Follower:
 
     def _cancel(self, run_id: str) -> None:
         try:
-            self.patiently(partial(self.runs.cancel, run_id))
+            self.screen.say(self.patiently(partial(self.runs.cancel, run_id)))
         except (UnavailableError, ExpiredError):
             raise
         except JobError as error:  # not allowed, or it has just ended
@@ -107,15 +105,15 @@ class Follower:
 
     def _end(self, run: Run, log: DriverLog) -> Run:
         """Wait for the last of the log and for the bill, which come after the end; return the run as it is then."""
-        began, said = time.monotonic(), False
+        began, said, late = time.monotonic(), False, self.runs.late_seconds
         while run.final:
             waited = time.monotonic() - began
             another = run.state == "FAILED" and run.attempt < run.attempts and waited < NEXT_ATTEMPT_SECONDS
-            if not another and (self.interrupt.asked or waited >= LATE_SECONDS or self._complete(run, log)):
+            if not another and (self.interrupt.asked or waited >= late or self._complete(run, log)):
                 break
             if not said:
                 said = True
-                self.screen.say(f"waiting for the last of the log and for the bill, {LATE_SECONDS:.0f} s at most")
+                self.screen.say(f"waiting for the last of the log and for the bill, {late:.0f} s at most")
             self.interrupt.wait(POLL_SECONDS)
             run = self.patiently(partial(self.runs.get, run.id))
             self._show(log, run)
@@ -124,8 +122,9 @@ class Follower:
         return run
 
     def _complete(self, run: Run, log: DriverLog) -> bool:
-        billed = run.usage is not None or run.started is None
-        return billed and (log.has_ended(run.state, run.attempt) or log.address in self._denied)
+        if run.started is None:  # nothing was said, and nothing is billed
+            return True
+        return run.usage is not None and (log.has_ended(run.state, run.attempt) or log.address in self._denied)
 
     def _show(self, log: DriverLog, run: Run, *, ended: bool = False) -> None:
         def look() -> None:

@@ -1,6 +1,6 @@
 """The log of a run's driver: objects of the log bucket in, the job's own lines out, each once.
 
-EMR Serverless puts the driver's stdout and stderr as .gz, whole again each time they have grown; between two looks a
+EMR puts the driver's stdout and stderr as .gz, whole again each time they have grown; between two looks a
 file may be late, cut short, replaced by a newer one, or moved aside under a name that begins the same.
 """
 
@@ -53,18 +53,16 @@ class _Stream:
 
 @dataclass
 class DriverLog:
-    """The driver's log of one run; `root` is the `s3://` address that the stack gives its logs."""
+    """The driver's log of one run.
+
+    `address` is where all its logs lie, an `s3://` address with a slash at its end; `driver` the folder in it of the
+    driver's own, of the first attempt, in `attempts/N/` of later ones.
+    """
 
     s3: Any
-    root: str
-    application_id: str
-    run_id: str
+    address: str
+    driver: str
     _streams: dict[tuple[str, str], _Stream] = field(default_factory=dict)
-
-    @property
-    def address(self) -> str:
-        """Return where the run's logs lie, all attempts and executors."""
-        return f"{self.root}/applications/{self.application_id}/jobs/{self.run_id}/"
 
     def look(self, attempt: int = 1, *, ended: bool = False) -> list[str]:
         """Return the job's own lines that are new since the last look, of all attempts until now.
@@ -81,8 +79,8 @@ class DriverLog:
         JobError
             Where the log may not be read, or AWS cannot be reached; the next look goes on from there.
         """
-        folders = [f"attempts/{number}/SPARK_DRIVER/" for number in range(2, attempt + 1)]
-        return [line for folder in ("SPARK_DRIVER/", *folders) for line in self._look_into(folder, ended=ended)]
+        folders = [f"attempts/{number}/{self.driver}" for number in range(2, attempt + 1)]
+        return [line for folder in (self.driver, *folders) for line in self._look_into(folder, ended=ended)]
 
     def has_ended(self, state: str, attempt: int = 1) -> bool:
         """Whether the job's last words were seen, for a run that ended in this state at this attempt."""

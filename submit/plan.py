@@ -11,7 +11,9 @@ from typing import Any
 from job.errors import JobError
 from job.settings import FEATURIZE, REDUCE, Settings, add_options
 from submit import cost
-from submit.request import MAX_ATTEMPTS, TIMEOUT_MINUTES, Target, Workers, start_job_run
+from submit.request.cluster import add_job_flow_steps, run_job_flow, step
+from submit.request.place import TIMEOUT_MINUTES, Application, Place, Target, Workers
+from submit.request.serverless import start_job_run
 from submit.stack import Stack
 
 # What a run in the cloud does.
@@ -21,6 +23,7 @@ NOT_IN_THE_CLOUD = {"model", "master", "ui", "verbose"}
 # What the stack knows itself, so that it need not be given.
 ADDRESSES = {"images": "the stack's pictures", "output": "the stack's results"}
 A_MILLION = 1_000_000
+CLUSTER_ID = re.compile(r"j-[A-Z0-9]+")
 TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -28,10 +31,13 @@ TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class Wish:
     """What the command line asks for: the job's own settings, and what only the cloud has; None: as the stack says.
 
+    `cluster`, the ID of one that runs, and `keep_alive` are for clusters alone.
     `work` is what the run is thought to have to do, for the estimate of its cost alone.
     """
 
     settings: Settings
+    cluster: str | None = None
+    keep_alive: bool = False
     max_executors: int | None = None
     timeout_minutes: int | None = None
     work: cost.Work = field(default_factory=lambda: cost.Work(A_MILLION))
@@ -46,6 +52,10 @@ class Wish:
             raise JobError(f"--max-executors {self.max_executors} is out of range; it is at least 1")
         if not TOKEN.fullmatch(self.client_token):
             raise JobError("--client-token may have letters, digits and . _ -, at most 64")
+        if self.cluster is not None and not CLUSTER_ID.fullmatch(self.cluster):
+            raise JobError(f"--cluster {self.cluster} is no ID of a cluster, such as j-1A2B3C")
+        if self.cluster is not None and self.keep_alive:
+            raise JobError("--keep-alive is for a new cluster, and --cluster names one that runs: give one of them")
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "Wish":
@@ -70,35 +80,55 @@ class Plan:
     """What would run: where, of what size, and with which further options of the job."""
 
     name: str
+    place: Place
     target: Target
     workers: Workers
     options: tuple[str, ...]
     client_token: str
     work: cost.Work
+    cluster: str | None = None
+    keep_alive: bool = False
 
     @property
     def request(self) -> dict[str, Any]:
-        """Return the parameters of `StartJobRun`."""
-        return start_job_run(self.target, self.workers, self.client_token, self.options, self.name)
+        """Return the parameters of `StartJobRun`, `RunJobFlow` or `AddJobFlowSteps`."""
+        what = (self.target, self.workers, self.client_token, self.options, self.name)
+        if isinstance(self.place, Application):
+            return start_job_run(self.place, *what)
+        if self.cluster is not None:
+            return add_job_flow_steps(self.cluster, step(*what))
+        return run_job_flow(self.place, self.target, self.workers, step(*what), keep_alive=self.keep_alive)
 
     def __str__(self) -> str:
         """Return what to show before money is spent: a line for each thing that counts."""
-        target, workers, most = self.target, self.workers, self.workers.max_executors
+        target, workers, place = self.target, self.workers, type(self.place)
+        bound, most = cost.upper_bound(place, workers, target.timeout_minutes), workers.max_executors
+        again = f"; a run that fails is tried {place.attempts - 1} time more" if place.attempts > 1 else ""
         lines = {
             "images": target.images,
             "output": target.results,
             "model": target.model,
             "options": shlex.join(self.options) or "the job's own defaults",
+            **self._cluster(),
             "workers": f"{workers.vcpu} vCPUs, {workers.memory_gb} GB memory, {workers.disk_gb} GB disk each",
             "executors": f"1 to {most}, as there is work, beside the driver" if most > 1 else "1, beside the driver",
-            "time-out": f"{target.timeout_minutes:,} minutes; a run that fails is tried {MAX_ATTEMPTS - 1} time more",
-            "estimate": f"{cost.estimate(self.work.pictures, self.work.rate, workers)} for {self.work}",
-            "at most": f"{cost.upper_bound(workers, target.timeout_minutes)}: all workers in {MAX_ATTEMPTS} attempts"
-            " until the time-out",
+            "time-out": f"{target.timeout_minutes:,} minutes{again}",
+            "estimate": f"{cost.estimate(self.work.pictures, self.work.rate, workers, place)} for {self.work}",
+            "at most": f"{bound}: all workers{f' in {place.attempts} attempts' if again else ''} until the time-out",
             "": cost.BASIS
             + (f"; disk beyond {cost.FREE_DISK_GB} GB not counted" if workers.disk_gb > cost.FREE_DISK_GB else ""),
         }
         return "\n".join(f"{name:10} {text}" for name, text in lines.items())
+
+    def _cluster(self) -> dict[str, str]:
+        """Return a line on the cluster, where there is one."""
+        if isinstance(self.place, Application):
+            return {}
+        if self.cluster is not None:
+            return {"cluster": f"{self.cluster}, with the nodes that it has"}
+        kept = f"kept until it was idle for {self.place.idle_minutes:,} minutes"
+        end = kept if self.keep_alive else "which ends with the run"
+        return {"cluster": f"a new one of {self.place.instance_types.replace(',', ' or ')}, {end}"}
 
 
 def plan(stack: Stack, wish: Wish) -> Plan:
@@ -107,9 +137,12 @@ def plan(stack: Stack, wish: Wish) -> Plan:
     Raises
     ------
     JobError
-        For addresses where the job's role may not go, and for more executors than the stack allows.
+        For addresses where the job's role may not go, for more executors than the stack allows, and for what needs
+        clusters where the stack has none.
     """
     own, settings = stack.target, wish.settings
+    if isinstance(stack.place, Application) and (wish.cluster or wish.keep_alive):
+        raise JobError(f"the stack {stack.name} has no clusters: --cluster and --keep-alive are for compute=cluster")
     images = settings.images if settings.images else own.images
     output = settings.output if settings.output else own.results
     _check_below("images", images, own.images, own.results)
@@ -126,11 +159,14 @@ def plan(stack: Stack, wish: Wish) -> Plan:
     minutes = own.timeout_minutes if wish.timeout_minutes is None else wish.timeout_minutes
     return Plan(
         name=stack.name,
+        place=stack.place,
         target=replace(own, images=images.rstrip("/"), results=output.rstrip("/"), timeout_minutes=minutes),
         workers=replace(stack.workers, max_vcpu=(count + 1) * stack.workers.vcpu),
         options=job_options(settings),
         client_token=wish.client_token,
         work=wish.work,
+        cluster=wish.cluster,
+        keep_alive=wish.keep_alive,
     )
 
 

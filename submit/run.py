@@ -1,14 +1,13 @@
-"""Runs: the requests that start, tell of, list and cancel them in, what a run is about out."""
+"""A run as the submitter knows it, wherever it takes place, and what can be asked of those that there are."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
-from job.errors import JobError
-from submit.aws import code_of, explained
-from submit.cost import Usage
+from submit.cost import NodeUsage, Usage
+from submit.logs import DriverLog
 
 
 @dataclass(frozen=True)
@@ -19,6 +18,7 @@ class State:
     final: bool = False
 
 
+# Those of EMR Serverless; those of steps are told in the same words.
 # https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/job-states.html
 STATES = {
     "SUBMITTED": State("handed in"),
@@ -50,7 +50,7 @@ class Run:
     created: datetime
     started: datetime | None
     ended: datetime | None
-    usage: Usage | None
+    usage: Usage | NodeUsage | None
 
     @property
     def final(self) -> bool:
@@ -86,65 +86,36 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Runs:
-    """The runs of one application. Every method raises `JobError` where AWS does not do it."""
+class Line:
+    """What a list tells of a run."""
 
-    emr: Any
-    application_id: str
+    id: str
+    state: str
+    created: datetime
+    name: str
+
+
+class Runs(Protocol):
+    """The runs of one stack. Every method raises `JobError` where AWS does not do it."""
+
+    @property
+    def late_seconds(self) -> float:
+        """How long after the end of a run the last of its log, and what it took, may come."""
 
     def start(self, request: Mapping[str, Any]) -> str:
         """Start a run, or find the one that was started with the same client token; return its id."""
-        with explained(f"the application {self.application_id}"):
-            return str(self.emr.start_job_run(**request)["jobRunId"])
 
     def get(self, run_id: str) -> Run:
         """Return what is known of a run."""
-        try:
-            with explained(f"the run {run_id}"):
-                found = self.emr.get_job_run(applicationId=self.application_id, jobRunId=run_id)["jobRun"]
-        except JobError as error:
-            if code_of(error) not in {"ResourceNotFoundException", "ValidationException"}:
-                raise
-            raise JobError(f"there is no run {run_id}: python -m submit list shows those that there are") from error
-        return _read(found)
 
-    def cancel(self, run_id: str) -> None:
-        """Ask the service to cancel a run; it takes some seconds."""
-        with explained(f"the run {run_id}"):
-            self.emr.cancel_job_run(applicationId=self.application_id, jobRunId=run_id)
+    def cancel(self, run_id: str) -> str:
+        """Ask the service to cancel a run, which takes some seconds; say in a few words what was asked for."""
 
-    def list(self) -> Sequence[Mapping[str, Any]]:
-        """Return the runs that the service still knows (`JobRunSummary`), the newest first."""
-        with explained(f"the application {self.application_id}"):
-            pages = self.emr.get_paginator("list_job_runs").paginate(applicationId=self.application_id)
-            found = [one for page in pages for one in page["jobRuns"]]
-        return sorted(found, key=lambda one: one["createdAt"], reverse=True)
-
-    def newest(self) -> str:
-        """Return the id of the run that was started last."""
-        runs = self.list()
-        if not runs:
-            raise JobError("there is no run yet: python -m submit starts one")
-        return str(runs[0]["id"])
+    def list(self) -> Sequence[Line]:
+        """Return the runs that the service still knows, the newest first."""
 
     def link(self, run_id: str) -> str:
-        """Return the address of a run's Spark UI, which opens for an hour."""
-        with explained(f"the run {run_id}"):
-            return str(self.emr.get_dashboard_for_job_run(applicationId=self.application_id, jobRunId=run_id)["url"])
+        """Return the address of a run's Spark UI, or of the page that leads to it."""
 
-
-def _read(told: Mapping[str, Any]) -> Run:
-    billed = told.get("billedResourceUtilization")
-    return Run(
-        id=told["jobRunId"],
-        state=told["state"],
-        details=" ".join(str(told.get("stateDetails") or "").split()),
-        attempt=told.get("attempt") or 1,
-        attempts=(told.get("retryPolicy") or {}).get("maxAttempts") or 1,
-        timeout_minutes=told.get("executionTimeoutMinutes"),
-        arguments=tuple((told.get("jobDriver") or {}).get("sparkSubmit", {}).get("entryPointArguments") or ()),
-        created=told["createdAt"],
-        started=told.get("startedAt"),
-        ended=told.get("endedAt"),
-        usage=Usage(billed["vCPUHour"], billed["memoryGBHour"]) if billed else None,
-    )
+    def log(self, s3: Any, run_id: str) -> DriverLog:
+        """Return the log of a run."""

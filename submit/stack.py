@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 from job.errors import JobError
 from submit.aws import Clients, code_of, explained
-from submit.request import DEFAULT_REGION, VERSION, Target, Workers, read_outputs
+from submit.request.place import DEFAULT_REGION, VERSION, Place, Target, Workers, read_outputs
 
 
 @dataclass(frozen=True)
 class Stack:
-    """What the outputs of a stack say; `logs` is an `s3://` address."""
+    """What the outputs of a stack say."""
 
     name: str
+    place: Place
     target: Target
     workers: Workers
-    logs: str
 
 
 def find(clients: Clients, name: str) -> Stack:
@@ -54,8 +54,7 @@ def _read(name: str, told: Mapping[str, str], status: str) -> Stack:
             " this checkout (make deploy), or submit from the one that it was deployed from"
         )
     try:
-        target, workers = read_outputs(told)
-        return Stack(name, target, workers, told["Logs"].rstrip("/"))
+        return Stack(name, *read_outputs(told))
     except (KeyError, ValueError) as error:
         raise JobError(
             f"the stack {name} says version {VERSION}, but not its own output {error}: make deploy"

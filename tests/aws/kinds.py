@@ -256,6 +256,30 @@ class SecurityGroup(Kind):
                 getattr(api, f"authorize_security_group_{way.lower()}")(GroupId=group_id, IpPermissions=rules)
 
 
+class SecurityGroupIngress(Kind):
+    """moto's own lacks the protocol that means all of them; the other way it does not have."""
+
+    type, service, way = "AWS::EC2::SecurityGroupIngress", "ec2", "ingress"
+
+    def create(self, api: Any, resource: Resource) -> None:
+        self._do(api, "authorize", resource)
+
+    def update(self, api: Any, resource: Resource, old: Properties) -> None:
+        """Nothing: all that can change without another rule is its description."""
+
+    def delete(self, api: Any, resource: Resource) -> None:
+        self._do(api, "revoke", resource)
+
+    def _do(self, api: Any, verb: str, resource: Resource) -> None:
+        rule = _ip_permission(resource.properties)
+        call = getattr(api, f"{verb}_security_group_{self.way}")
+        call(GroupId=resource.properties["GroupId"], IpPermissions=[rule])
+
+
+class SecurityGroupEgress(SecurityGroupIngress):
+    type, way = "AWS::EC2::SecurityGroupEgress", "egress"
+
+
 def _ip_permission(rule: Properties) -> Properties:
     """Return a rule of a template as EC2 takes it."""
     note = {"Description": rule["Description"]} if "Description" in rule else {}
@@ -270,6 +294,18 @@ def _ip_permission(rule: Properties) -> Properties:
     found = {several: [{one: rule[name], **note}] for name, (several, one) in peers.items() if name in rule}
     ports: Properties = {name: int(rule[name]) for name in ("FromPort", "ToPort") if name in rule}
     return {"IpProtocol": rule["IpProtocol"], **ports, **found}
+
+
+class SecurityConfiguration(Kind):
+    """moto's own keeps what Python makes of the document."""
+
+    type, service, name_property = "AWS::EMR::SecurityConfiguration", "emr", "Name"
+
+    def create(self, api: Any, resource: Resource) -> None:
+        call(api, "create_security_configuration", {"Name": resource.name} | resource.properties)
+
+    def delete(self, api: Any, resource: Resource) -> None:
+        api.delete_security_configuration(Name=resource.name)
 
 
 class Application(Kind):

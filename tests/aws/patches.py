@@ -12,6 +12,7 @@ from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import CloudFormationBackend
 from moto.cloudformation.parsing import NULL_MODELS, ResourceMap
 from moto.core.exceptions import ServiceException
+from moto.emr.responses import ElasticMapReduceResponse
 from moto.emrserverless.models import EMRServerlessBackend
 from moto.s3.models import FakeBucket
 
@@ -52,6 +53,7 @@ def patched(clients: Clients, skipped: list[str]) -> Iterator[None]:
         replace(CloudFormationBackend, "_resolve_update_parameters", _previous_parameters)
         replace(CloudFormationBackend, "delete_change_set", _delete_change_set)
         replace(EMRServerlessBackend, "create_application", _any_release)
+        replace(ElasticMapReduceResponse, "get_region_from_url", _region_of_signature)
         # The bucket policy that lets S3 write its logs is kept beside.
         stack.enter_context(patch.object(FakeBucket, "_log_permissions_enabled_policy", staticmethod(lambda **_: True)))
         yield
@@ -196,6 +198,16 @@ def _delete_change_set(original: Any) -> Any:
             original(self, change_set_name)
 
     return delete
+
+
+def _region_of_signature(original: Any) -> Any:
+    """Have EMR answer for the region that a request is signed for: moto looks for it in the name of the host."""
+
+    def region(self: Any, request: Any, full_url: str) -> str:
+        signed = re.search(r"Credential=[^/]+/\d+/([a-z0-9-]+)/", request.headers.get("Authorization", ""))
+        return signed[1] if signed else str(original(self, request, full_url))
+
+    return region
 
 
 def _any_release(original: Any) -> Any:

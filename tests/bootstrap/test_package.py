@@ -67,6 +67,7 @@ def test_altered_and_deleted_products_are_made_anew(
     alter(dist / "job.zip", b"altered")
     alter(dist / "model" / "model.tflite", b"altered")
     (dist / "entry.py").unlink()
+    (dist / "install_dependencies.sh").unlink()
     umask = os.umask(0o077)
     try:
         assert main(["--architecture", "x86_64", "--output", str(dist)]) == 0
@@ -149,7 +150,8 @@ def test_killed_build_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: py
         os.killpg(process.pid, signal.SIGKILL)
     left = {path.name for path in dist.iterdir()}
     assert [name for name in left if name.startswith(".building-")]
-    assert left - {"job.zip", "entry.py", "model", ".lock"} == {n for n in left if n.startswith(".building-")}
+    before = {"job.zip", "entry.py", "install_dependencies.sh", "certificates.zip", "model", ".lock"}
+    assert left - before == {n for n in left if n.startswith(".building-")}
 
     def build_archive(*_: object) -> str:
         raise JobError("asked for")
@@ -157,7 +159,7 @@ def test_killed_build_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(packages, "build_archive", build_archive)
     with pytest.raises(JobError, match="asked for"):
         build(dist, "x86_64", Wish("embedded"))
-    assert {path.name for path in dist.iterdir()} == {"job.zip", "entry.py", "model", ".lock"}
+    assert {path.name for path in dist.iterdir()} == before
 
 
 def test_embedded_model_needs_no_tensorflow(dist: Path) -> None:

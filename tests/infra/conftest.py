@@ -27,7 +27,8 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a little of everything that `python -m bootstrap.package` builds."""
     folder = tmp_path_factory.mktemp("dist")
     (folder / "model").mkdir()
-    for name in ("entry.py", "job.zip", "dependencies-x86_64.tgz", "dependencies-arm64.tgz", "model/model.json"):
+    names = ("entry.py", "job.zip", "dependencies-x86_64.tgz", "dependencies-arm64.tgz", "model/model.json")
+    for name in (*names, "install_dependencies.sh", "certificates.zip"):
         (folder / name).write_text(f"stands for {name}")
     return folder
 

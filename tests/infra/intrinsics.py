@@ -15,10 +15,12 @@ SHAPES: dict[str, dict[str, str]] = {
     "AWS::Budgets::Budget": {"Ref": "{name}"},
     "AWS::CloudWatch::Alarm": {"Ref": "{name}", "Arn": "arn:{partition}:cloudwatch:{region}:{account}:alarm:{name}"},
     "AWS::CloudWatch::Dashboard": {"Ref": "{name}"},
+    "AWS::EC2::RouteTable": {"Ref": "rtb-0{hex:.16}"},
     "AWS::EC2::SecurityGroup": {"Ref": "sg-0{hex:.16}", "GroupId": "sg-0{hex:.16}"},
     "AWS::EC2::Subnet": {"Ref": "subnet-0{hex:.16}", "SubnetId": "subnet-0{hex:.16}"},
     "AWS::EC2::VPC": {"Ref": "vpc-0{hex:.16}", "VpcId": "vpc-0{hex:.16}"},
     "AWS::EC2::VPCEndpoint": {"Ref": "vpce-0{hex:.16}", "Id": "vpce-0{hex:.16}"},
+    "AWS::EMR::SecurityConfiguration": {"Ref": "{name}"},
     "AWS::EMRServerless::Application": {
         "Ref": "00{hex:.14}",
         "ApplicationId": "00{hex:.14}",
@@ -68,6 +70,7 @@ SHAPES: dict[str, dict[str, str]] = {
 OWN_NAME = {
     "AWS::CloudWatch::Alarm": "AlarmName",
     "AWS::CloudWatch::Dashboard": "DashboardName",
+    "AWS::EMR::SecurityConfiguration": "Name",
     "AWS::Events::Rule": "Name",
     "AWS::IAM::InstanceProfile": "InstanceProfileName",
     "AWS::IAM::ManagedPolicy": "ManagedPolicyName",

@@ -30,11 +30,15 @@ class Deployment:
 
     @property
     def outputs(self) -> dict[str, str]:
-        [stack] = self.aws.client("cloudformation").describe_stacks(StackName="fruits")["Stacks"]
-        return {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+        return _outputs_of(self.aws, "fruits")
 
     def bucket(self, output: str) -> str:
         return self.outputs[output].removeprefix("s3://").split("/")[0]
+
+
+def _outputs_of(aws: Server, name: str) -> dict[str, str]:
+    [stack] = aws.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    return {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +170,49 @@ def buckets(aws: Server) -> set[str]:
     return {bucket["Name"] for bucket in aws.client("s3").list_buckets()["Buckets"]}
 
 
+def test_a_stack_for_clusters_is_deployed_beside_and_goes_alone(deployment: Deployment) -> None:
+    aws, project = deployment.aws, deployment.project
+    ec2 = aws.client("ec2")
+    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]
+    settings = {"name": "clusters", "compute": "cluster", "vpc": vpc, "subnets": subnets[0]["SubnetId"]}
+    made = cdk("deploy", project, aws.endpoint, **settings, schedule="03:30")
+    assert made.returncode == 0, made.stdout
+    assert not aws.skipped
+    outputs = _outputs_of(aws, "clusters")
+    # No cluster: it is the submitter's to start.
+    assert aws.client("emr").list_clusters()["Clusters"] == []
+    told = aws.client("emr").describe_security_configuration(Name=outputs["SecurityConfiguration"])
+    encryption = json.loads(told["SecurityConfiguration"])["EncryptionConfiguration"]
+    [key] = aws.resources("AWS::KMS::Key", stack="clusters")
+    disks = encryption["AtRestEncryptionConfiguration"]["LocalDiskEncryptionConfiguration"]
+    assert disks["AwsKmsKey"].endswith(f"/{key.physical_id}")
+    [role] = aws.client("iam").get_instance_profile(InstanceProfileName=outputs["InstanceProfile"])["InstanceProfile"][
+        "Roles"
+    ]
+    assert role["Arn"] == outputs["JobRole"]
+    [nodes, service] = ec2.describe_security_groups(GroupIds=[outputs["NodeGroup"], outputs["ServiceGroup"]])[
+        "SecurityGroups"
+    ]
+    if nodes["GroupId"] != outputs["NodeGroup"]:
+        nodes, service = service, nodes
+    assert not [rule for rule in nodes["IpPermissions"] + service["IpPermissions"] if rule["IpRanges"]]
+    assert {(rule["IpProtocol"], rule.get("FromPort")) for rule in nodes["IpPermissions"]} == {
+        ("-1", None),
+        ("tcp", 8443),
+    }
+    installer = outputs["Installer"].removeprefix("s3://").split("/", 1)
+    body = aws.client("s3").get_object(Bucket=installer[0], Key=installer[1])["Body"].read()
+    assert body == (project / "dist" / "install_dependencies.sh").read_bytes()
+    archive = (project / "dist" / "dependencies-x86_64.tgz").read_bytes()
+    assert outputs["DependenciesSha256"] == hashlib.sha256(archive).hexdigest()
+    again = cdk("deploy", project, aws.endpoint, **settings, schedule="03:30")
+    assert "(no changes)" in again.stdout, again.stdout
+    gone = cdk("destroy", project, aws.endpoint, **settings, schedule="03:30")
+    assert gone.returncode == 0, gone.stdout
+    assert not aws.resources("AWS::EC2::SecurityGroup", stack="clusters")
+
+
 # The last test of this file: it takes the stacks away.
 def test_stacks_of_other_names_live_side_by_side_and_go_alone(deployment: Deployment) -> None:
     aws, project = deployment.aws, deployment.project
@@ -181,7 +228,8 @@ def test_stacks_of_other_names_live_side_by_side_and_go_alone(deployment: Deploy
     assert (found["VpcId"], found["IpPermissions"]) == (vpc, [])
     assert [rule["FromPort"] for rule in found["IpPermissionsEgress"]] == [443]
     before = buckets(aws)
-    assert len(before) == 7  # three a stack, and CDK's own
+    # Three a stack, of which one is gone but for its data, and CDK's own.
+    assert len(before) == 10
     mine = deployment.outputs
 
     gone = cdk("destroy", project, aws.endpoint, **SETTINGS, name="trial")

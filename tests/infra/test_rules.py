@@ -27,7 +27,19 @@ OTHERS: list[dict[str, Any]] = [
     {"alert": "somebody@example.com", "budget": 0, "keep_data": False},
     {"images_bucket": "old-pictures", "images_key": f"arn:aws:kms:eu-west-3:{ACCOUNT}:key/12345678-abcd"},
     {"region": "us-east-1", "worker_vcpu": 8, "worker_memory_gb": 32, "max_vcpu": 400},
+    {"compute": "cluster"},
+    {
+        **{"compute": "cluster", "vpc": "vpc-12345678", "subnets": "subnet-12345678", "architecture": "arm64"},
+        **{"schedule": "03:30", "images_bucket": "old-pictures", "images_prefix": "archive/2026"},
+    },
+    {"compute": "cluster", "region": "us-east-1", "keep_data": False, "budget": 0},
 ]
+
+# Of a cluster: AWS's own policy for EMR, and a network that nothing leads into.
+CLUSTERS_OWN = {
+    "Annotation::AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonEMRServicePolicy_v2]",
+    "Annotation::AwsSolutions-VPC7",
+}
 
 
 def describe(settings: dict[str, Any]) -> str:
@@ -77,7 +89,7 @@ def test_cdk_nag_finds_nothing_without_a_reason(judged: Judged) -> None:
     assert len(accepted) >= 8
     for finding, reason in accepted:
         # A resource each, never a rule as a whole, with a sentence of its own.
-        assert re.fullmatch(r"Annotation::AwsSolutions-IAM5\[Resource::.+\]", finding)
+        assert re.fullmatch(r"Annotation::AwsSolutions-IAM5\[Resource::.+\]", finding) or finding in CLUSTERS_OWN
         assert len(reason.split()) >= 6
 
 

@@ -67,6 +67,18 @@ def test_what_is_the_cdks_own_is_left_alone() -> None:
         ({"schedule": "25:00"}, "schedule=25:00 cannot be used; it is a time such as 03:30"),
         ({"schedule": "03:30", "timezone": "Mars/Olympus"}, "timezone=Mars/Olympus is unknown"),
         ({"alert": "nobody"}, "alert=nobody cannot be used"),
+        ({"compute": "fargate"}, "compute=fargate is unknown; it is one of serverless, cluster"),
+        (
+            {"compute": "cluster", "worker_vcpu": "2"},
+            "worker_vcpu=2 is no size of a cluster's instances; it is one",
+        ),
+        (
+            {"compute": "cluster", "worker_memory_gb": "13"},
+            "YARN gives out on an instance of worker_vcpu=4: at most",
+        ),
+        ({"compute": "cluster", "instance_families": "m5d"}, "without disks of their own, such as m5,m6i"),
+        ({"compute": "cluster", "instance_families": "m5,m6g"}, "instance_families=m6g is not for architecture=x86_64"),
+        ({"instance_families": "m5"}, "instance_families goes with compute=cluster"),
         ({"budget": "-1"}, "budget=-1 is no whole number"),
     ],
 )

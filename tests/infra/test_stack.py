@@ -299,7 +299,18 @@ def test_stacks_of_two_names_are_made_of_the_same_parts(synthesize: Synthesize) 
 def test_the_submitter_is_told_where_everything_is(synthesize: Synthesize) -> None:
     outputs = synthesize()["Outputs"]
     assert set(outputs) == {
-        *("Version", "ApplicationId", "JobRole", "EntryPoint", "JobZip", "Dependencies", "Model", "Images", "Results"),
+        *(
+            "Version",
+            "Target",
+            "ApplicationId",
+            "JobRole",
+            "EntryPoint",
+            "JobZip",
+            "Dependencies",
+            "Model",
+            "Images",
+            "Results",
+        ),
         *(
             "Region",
             "TimeoutMinutes",

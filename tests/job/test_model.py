@@ -45,6 +45,28 @@ def test_a_model_folder_on_s3_is_read_as_a_local_one(bucket: str, tmp_path: Path
     assert read_model(f"s3://{bucket}/m") == read_model(str(local))
 
 
+def test_a_zip_of_a_folder_is_read_as_the_folder(bucket: str, tmp_path: Path) -> None:
+    from job import storage  # noqa: PLC0415 - the fixture has pointed it to the server
+
+    local = folder_with(tmp_path / "m")
+    zipped = Path(shutil.make_archive(str(tmp_path / "zipped"), "zip", local))
+    storage.write(f"s3://{bucket}/m.zip", zipped.read_bytes())
+    assert read_model(str(zipped)) == read_model(f"s3://{bucket}/m.zip") == read_model(str(local))
+
+
+def test_a_zip_that_is_none_or_lacks_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.zip").write_bytes(b"no zip")
+    with pytest.raises(JobError, match=r"the model at .*m\.zip is damaged: File is not a zip file"):
+        read_model(str(tmp_path / "m.zip"))
+    folder = folder_with(tmp_path / "m")
+    (folder / "model.tflite").unlink()
+    zipped = shutil.make_archive(str(tmp_path / "zipped"), "zip", folder)
+    with pytest.raises(JobError, match=r"no model at .*zipped\.zip: model\.tflite is missing; build one"):
+        read_model(zipped)
+    with pytest.raises(JobError, match=r"no model at .*none\.zip: .*none\.zip is missing"):
+        read_model(str(tmp_path / "none.zip"))
+
+
 def spoil_network(folder: Path) -> None:
     (folder / "model.tflite").write_bytes(NETWORK[:-1] + b"K")
 

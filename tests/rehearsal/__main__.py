@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,18 +23,33 @@ from _pytest.outcomes import OutcomeException
 from bootstrap import sample
 from job.errors import JobError
 from tests.aws.cdk import ROOT
-from tests.rehearsal import proofs
+from tests.rehearsal import cluster_proofs, proofs
 from tests.rehearsal.checkout import MODEL_VARIABLES, checkout, need_everything
 from tests.rehearsal.grants import grants
 from tests.rehearsal.proofs import Rehearsal
 from tests.rehearsal.report import Report
-from tests.rehearsal.stage import staged
+from tests.rehearsal.stage import SETTINGS, staged
 
 FOLDER = ROOT / "build/rehearsal"
 SAMPLE = ROOT / "build/sample"
 LATER = 10
 # One picture of so many is held back.
 EVERY = 36
+# What differs from target to target, at the end.
+LAST: dict[str, tuple[tuple[str, Callable[[Rehearsal], str]], ...]] = {
+    "serverless": (
+        ("bad argument", proofs.bad_argument),
+        ("failure told", proofs.failure_told),
+        ("empty archive", proofs.empty_archive),
+    ),
+    "cluster": (
+        ("bad argument", cluster_proofs.failed_step),
+        ("other archive", cluster_proofs.other_archive),
+        ("time-out", cluster_proofs.timed_out),
+        ("kept cluster", cluster_proofs.kept_cluster),
+        ("nothing goes on", cluster_proofs.nothing_goes_on),
+    ),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "python -m tests.rehearsal", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--target", choices=tuple(SETTINGS), default="serverless", help="where runs take place")
     parser.add_argument("--all", action="store_true", help="take each right on S3 from the job role in turn as well")
     options = parser.parse_args(arguments)
     # moto's server tells each request.
@@ -49,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = Report()
     try:
         need_everything()
-        _rehearse(report, each_grant=options.all)
+        _rehearse(report, options.target, each_grant=options.all)
     except OutcomeException as outcome:
         print(f"\n{outcome.msg}", file=sys.stderr)
         return 1
@@ -65,14 +81,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if report.failed else 0
 
 
-def _rehearse(report: Report, *, each_grant: bool) -> None:
+def _rehearse(report: Report, target: str, *, each_grant: bool) -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-")))
         rehearsal: list[Rehearsal] = []
 
         def deploy() -> str:
             environment = {name: os.environ[name] for name in MODEL_VARIABLES if name in os.environ}
-            stage = stack.enter_context(staged(checkout(FOLDER), folder, {"WEIGHTS": "embedded"} | environment))
+            variables = {"WEIGHTS": "embedded"} | environment
+            stage = stack.enter_context(staged(checkout(FOLDER), folder, variables, target))
             names = sorted(path.relative_to(SAMPLE).as_posix() for path in SAMPLE.rglob("*.jpg"))
             later = names[::EVERY][:LATER]
             first = [name for name in names if name not in later]
@@ -94,10 +111,9 @@ def _rehearse(report: Report, *, each_grant: bool) -> None:
         report.step("cancel", partial(proofs.cancelled_run, played))
         report.step("ten new", partial(proofs.next_run, played))
         report.step("compare", partial(proofs.same_as_local, played))
-        report.step("bad argument", partial(proofs.bad_argument, played))
-        report.step("failure told", partial(proofs.failure_told, played))
         report.step("broken pictures", partial(proofs.broken_pictures, played))
-        report.step("empty archive", partial(proofs.empty_archive, played))
+        for name, prove in LAST[target]:
+            report.step(name, partial(prove, played))
         if each_grant:
             for grant in grants(played.stage):
                 report.step(f"without {grant.action}", partial(proofs.refused_without, played, grant))

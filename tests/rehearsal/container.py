@@ -21,6 +21,7 @@ from typing import Any
 import pyspark
 from botocore.exceptions import ClientError
 
+from submit.request.cluster import INSTALLED
 from tests.rehearsal.payload import Submission
 
 # Of executors at a time: this machine may have two cores.
@@ -44,9 +45,20 @@ class Machine:
 class Container:
     """The processes of one attempt, and the folder that they live in."""
 
-    def __init__(self, folder: Path, submission: Submission, machine: Machine, environment: Mapping[str, str]) -> None:
-        """Name what will run; `environment` holds the role's credentials and the way to S3."""
+    def __init__(
+        self,
+        folder: Path,
+        submission: Submission,
+        machine: Machine,
+        environment: Mapping[str, str],
+        node: Path | None = None,
+    ) -> None:
+        """Name what will run; `environment` holds the role's credentials and the way to S3.
+
+        `node` is the folder that stands for the root of a cluster's node, where its bootstrap action has installed.
+        """
         self.folder = folder
+        self._node = node
         self._submission = submission
         self._machine = machine
         self._environment = environment
@@ -71,9 +83,13 @@ class Container:
         cores = settings.get("spark.executor.cores", "4")
         count = min(MAX_EXECUTORS, int(settings.get("spark.dynamicAllocation.maxExecutors", "2")))
         memory = _megabytes(settings.get("spark.executor.memory", "14g"))
+        words = self._submission.command(self._local)
+        if self._node:
+            words = [word.replace(INSTALLED, f"{self._node}{INSTALLED}") for word in words]
         command = [
+            *self._submission.before,
             *(str(self.folder / "spark/bin/spark-submit"), "--master", f"local-cluster[{count},{cores},{memory}]"),
-            *self._submission.command(self._local),
+            *words,
         ]
         with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("wb") as err:
             self._process = subprocess.Popen(

@@ -97,7 +97,7 @@ class Executor:
 def executed(aws: Server, folder: Path) -> Iterator[Executor]:
     """Take the runs that a server is asked for, in an empty folder, with the rights on S3 of their roles enforced."""
     with enforced() as guard, contextlib.ExitStack() as stack:
-        executor = Executor(aws, _machine(folder / "python"), folder, guard)
+        executor = Executor(aws, bare_machine(folder / "python"), folder, guard)
         start = EMRServerlessResponse.start_job_run
         listed, get = EMRServerlessBackend.list_job_runs, EMRServerlessBackend.get_job_run
 
@@ -138,7 +138,7 @@ def executed(aws: Server, folder: Path) -> Iterator[Executor]:
             executor.close()
 
 
-def _machine(folder: Path) -> Machine:
+def bare_machine(folder: Path) -> Machine:
     """Return a Java, and a new Python of this version without a package, not even pip."""
     java = find_java()
     if java is None:

@@ -1,7 +1,7 @@
-"""A run's logs on S3, in EMR Serverless's layout: files of a working folder in, gzipped objects out."""
+"""A run's logs on S3, in EMR's layout: files of a working folder in, gzipped objects out."""
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,16 @@ class Logs:
     tell what it did.
     """
 
-    def __init__(self, s3: Any, uri: str, application_id: str, run_id: str, attempt: int) -> None:
-        """Name the place; the first attempt's logs have no number."""
+    def __init__(self, s3: Any, address: str, files: Callable[[Path], Iterator[tuple[str, Path]]]) -> None:
+        """Name the place, an `s3://` address with a slash at its end, and what puts which files of a folder there."""
         self._s3 = s3
-        self._bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-        attempts = f"attempts/{attempt}/" if attempt > 1 else ""
-        self._prefix = f"{prefix.rstrip('/')}/applications/{application_id}/jobs/{run_id}/{attempts}"
+        self._bucket, _, self._prefix = address.removeprefix("s3://").partition("/")
+        self._files = files
         self._sent: dict[str, int] = {}
 
     def put(self, folder: Path) -> None:
         """Put each log that has grown; raises `LogError`."""
-        for name, path in _logs(folder):
+        for name, path in self._files(folder):
             content = path.read_bytes()
             if self._sent.get(name) == len(content):
                 continue
@@ -43,9 +42,16 @@ class Logs:
             self._sent[name] = len(content)
 
 
-def _logs(folder: Path) -> Iterator[tuple[str, Path]]:
+def of_driver_and_executors(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield what EMR Serverless keeps of a run."""
     for stream in ("stdout", "stderr"):
         yield f"SPARK_DRIVER/{stream}", folder / stream
         # Of local-cluster: a folder for the application, in it one for each executor.
         for path in sorted(folder.glob(f"spark/work/app-*/*/{stream}")):
             yield f"SPARK_EXECUTOR/{int(path.parent.name) + 1}/{stream}", path
+
+
+def of_process(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield what EMR on EC2 keeps of a step, or of a bootstrap action."""
+    for stream in ("stdout", "stderr"):
+        yield stream, folder / stream

@@ -1,4 +1,4 @@
-"""What StartJobRun was told about Spark: its text in; files to fetch, and a command line of spark-submit, out."""
+"""What EMR was told about Spark: its words in; files to fetch, and a command line of spark-submit, out."""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ DRIVER_ENVIRONMENT = "spark.emr-serverless.driverEnv."
 
 @dataclass(frozen=True)
 class Submission:
-    """The part `jobDriver.sparkSubmit` of a request.
+    """The part `jobDriver.sparkSubmit` of a request, or a step's arguments.
 
     Attributes
     ----------
@@ -24,11 +24,14 @@ class Submission:
         What it is told.
     words : tuple of str
         Options of spark-submit, as a shell would split them.
+    before : tuple of str
+        What spark-submit is started by.
     """
 
     entry_point: str
     arguments: tuple[str, ...]
     words: tuple[str, ...]
+    before: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, request: dict[str, Any]) -> "Submission":
@@ -36,6 +39,19 @@ class Submission:
         told = request["jobDriver"]["sparkSubmit"]
         words = shlex.split(told.get("sparkSubmitParameters", ""))
         return cls(told["entryPoint"], tuple(told.get("entryPointArguments", ())), tuple(words))
+
+    @classmethod
+    def of_step(cls, step: dict[str, Any]) -> "Submission":
+        """Return what a step says; which master there is, is EMR's own affair."""
+        told = step["HadoopJarStep"]
+        assert told["Jar"] == "command-runner.jar"
+        at = told["Args"].index("spark-submit")
+        before, rest = told["Args"][:at], told["Args"][at + 1 :]
+        words: list[str] = []
+        while rest[0].startswith("--"):
+            option, value, *rest = rest
+            words += [] if (option, value) == ("--master", "yarn") else [option, value]
+        return cls(rest[0], tuple(rest[1:]), tuple(words), tuple(before))
 
     @property
     def settings(self) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """What the rehearsal shows, one function each: a stage in, a sentence of what was proven or `NotProvenError` out."""
 
+import contextlib
 import io
 import subprocess
 import sys
 import tarfile
 import tempfile
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -231,9 +233,9 @@ def broken_pictures(rehearsal: Rehearsal, folder: str = "broken") -> str:
     return f"the job's last line: {words.removeprefix('error: ')}"
 
 
-def empty_archive(rehearsal: Rehearsal) -> str:
-    """Put an archive without a dependency in place of the real one: nothing else has them."""
-    stage = rehearsal.stage
+@contextlib.contextmanager
+def emptied(stage: Stage) -> Iterator[None]:
+    """While it lasts, an archive without a dependency is in the place of the real one."""
     bucket, key = stage.place("Dependencies")
     real = stage.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     content = io.BytesIO()
@@ -241,9 +243,16 @@ def empty_archive(rehearsal: Rehearsal) -> str:
         pass
     stage.s3.put_object(Bucket=bucket, Key=key, Body=content.getvalue())
     try:
-        told = stage.run(*rehearsal.options, attempts=1)
+        yield
     finally:
         stage.s3.put_object(Bucket=bucket, Key=key, Body=real)
+
+
+def empty_archive(rehearsal: Rehearsal) -> str:
+    """Run without dependencies: nothing but the archive has them."""
+    stage = rehearsal.stage
+    with emptied(stage):
+        told = stage.run(*rehearsal.options, attempts=1)
     check(told["state"] == "FAILED", f"the run is {told['state']} without its dependencies")
     words = stage.last_error(told["jobRunId"])
     check("No module named" in words, f"the job says {words!r}")

@@ -15,7 +15,7 @@ from tests.aws import REGION
 from tests.aws.server import Server
 from tests.rehearsal.container import AssetError, Container, Machine
 from tests.rehearsal.enforcement import Guard
-from tests.rehearsal.logs import LogError, Logs
+from tests.rehearsal.logs import LogError, Logs, of_driver_and_executors
 from tests.rehearsal.payload import Submission
 
 TERMINAL = ("SUCCESS", "FAILED", "CANCELLED")
@@ -150,9 +150,12 @@ class Run:
                 return
 
     def _attempt(self, attempt: int, deadline: float) -> None:
-        submission, environment = Submission.of(self.request), self._credentials()
-        s3 = _s3(environment)
-        logs = Logs(s3, self.log_uri, self.told.application_id, self.told.id, attempt)
+        submission, place = Submission.of(self.request), self.place
+        environment = credentials(place.aws, place.guard, self.request["executionRoleArn"], self.told.id)
+        s3 = s3_client(environment)
+        attempts = f"attempts/{attempt}/" if attempt > 1 else ""
+        address = f"{self.log_uri.rstrip('/')}/applications/{self.told.application_id}/jobs/{self.told.id}/{attempts}"
+        logs = Logs(s3, address, of_driver_and_executors)
         self._folder = self.place.folder / f"{self.told.id}-{attempt}"
         container = Container(self._folder, submission, self.place.machine, environment)
         try:
@@ -217,23 +220,24 @@ class Run:
         # The first 20 GB of each worker cost nothing.
         self.told.billed_resource_utilization = total | {"storageGBHour": 0.0}
 
-    def _credentials(self) -> dict[str, str]:
-        """Return the environment in which AWS's libraries act as the job role, and as nobody else."""
-        role, sts = self.request["executionRoleArn"], self.place.aws.client("sts")
-        given = sts.assume_role(RoleArn=role, RoleSessionName=self.told.id)["Credentials"]
-        self.place.guard.held.add(given["AccessKeyId"])
-        return {
-            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
-            "AWS_SESSION_TOKEN": given["SessionToken"],
-            "AWS_ENDPOINT_URL": self.place.aws.endpoint,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": "/nowhere/config",
-            "AWS_SHARED_CREDENTIALS_FILE": "/nowhere/credentials",
-        }
+
+def credentials(aws: Server, guard: Guard, role_arn: str, session: str) -> dict[str, str]:
+    """Return the environment in which AWS's libraries act as a role, and as nobody else."""
+    given = aws.client("sts").assume_role(RoleArn=role_arn, RoleSessionName=session)["Credentials"]
+    guard.held.add(given["AccessKeyId"])
+    return {
+        "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": given["SessionToken"],
+        "AWS_ENDPOINT_URL": aws.endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/nowhere/config",
+        "AWS_SHARED_CREDENTIALS_FILE": "/nowhere/credentials",
+    }
 
 
-def _s3(environment: dict[str, str]) -> Any:
+def s3_client(environment: dict[str, str]) -> Any:
+    """Return a client of S3 that acts as a role, and asks once."""
     session = boto3.session.Session(
         environment["AWS_ACCESS_KEY_ID"],
         environment["AWS_SECRET_ACCESS_KEY"],

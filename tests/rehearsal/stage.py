@@ -3,29 +3,39 @@
 import contextlib
 import gzip
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from submit.request import VERSION, read_outputs, start_job_run
+from submit.request.cluster import run_job_flow, step
+from submit.request.place import VERSION, Application, Cluster, read_outputs
+from submit.request.serverless import start_job_run
+from submit.steps import Steps
 from tests.aws.cdk import run_cdk
-from tests.aws.server import Server, play
+from tests.aws.server import REGION, Server, play
+from tests.rehearsal.clusters import Clusters, clustered
 from tests.rehearsal.executor import Executor, executed
+from tests.rehearsal.flow import NODE
 
 STACK = "fruits"
-# Executors of one core, at most two, as this machine may have no more: the smallest workers that EMR Serverless has.
-SETTINGS = {"worker_vcpu": "1", "worker_memory_gb": "2", "max_vcpu": "3"}
+SETTINGS = {
+    # Executors of one core, at most two, as this machine may have no more: the smallest workers of EMR Serverless.
+    "serverless": {"worker_vcpu": "1", "worker_memory_gb": "2", "max_vcpu": "3"},
+    # The smallest nodes that EMR takes, one beside the driver's.
+    "cluster": {"compute": "cluster", "worker_vcpu": "4", "worker_memory_gb": "8", "max_vcpu": "8"},
+}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A deployed stack, and what plays with it."""
+    """A deployed stack, and what plays with it; here on EMR Serverless."""
 
     aws: Server
-    executor: Executor
+    executor: Any
     project: Path
 
     @property
@@ -56,16 +66,17 @@ class Stage:
         """
         outputs = self.outputs
         assert outputs["Version"] == VERSION
-        target, workers = read_outputs(outputs)
+        place, target, workers = read_outputs(outputs)
+        assert isinstance(place, Application)
         one = replace(workers, max_vcpu=2 * workers.vcpu)
-        request = start_job_run(target, one, uuid.uuid4().hex, options, name="rehearsal")
+        request = start_job_run(place, target, one, uuid.uuid4().hex, options, name="rehearsal")
         if attempts is not None:
             request["retryPolicy"]["maxAttempts"] = attempts
         return str(self.aws.client("emr-serverless").start_job_run(**request)["jobRunId"])
 
     def run(self, *options: str, attempts: int | None = None) -> dict[str, Any]:
         """Run the job to its end; return what the service tells of it."""
-        return self.executor.wait(self.start(*options, attempts=attempts))
+        return dict(self.executor.wait(self.start(*options, attempts=attempts)))
 
     def log(self, run_id: str, stream: str = "stdout", attempt: int = 1) -> str:
         """Return what a run's driver said, as it lies in the bucket of logs; empty where nothing does.
@@ -75,13 +86,7 @@ class Stage:
         """
         folders = ("attempts", str(attempt)) if attempt > 1 else ()
         below = ("applications", self.outputs["ApplicationId"], "jobs", run_id, *folders, "SPARK_DRIVER")
-        bucket, key = self.place("Logs", *below, f"{stream}.gz")
-        try:
-            return gzip.decompress(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()).decode()
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "NoSuchKey":
-                raise
-            return ""
+        return self.get_text(f"s3://{'/'.join(self.place('Logs', *below, f'{stream}.gz'))}")
 
     def last_error(self, run_id: str, attempt: int = 1) -> str:
         """Return the job's own last word on why it failed, empty where it said none."""
@@ -104,14 +109,68 @@ class Stage:
                 path.write_bytes(self.s3.get_object(Bucket=bucket, Key=one["Key"])["Body"].read())
         return folder
 
+    def get_text(self, address: str) -> str:
+        """Return a log of the bucket of logs, empty where it is not there."""
+        bucket, _, key = address.removeprefix("s3://").partition("/")
+        try:
+            return gzip.decompress(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()).decode()
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchKey":
+                raise
+            return ""
+
     def free(self) -> None:
         """Take away the lease of a run that could not do so itself, so that the next one need not watch it."""
         bucket, key = self.place("Results", ".lock")
         self.s3.delete_object(Bucket=bucket, Key=key)
 
 
+class ClusterStage(Stage):
+    """The same where runs are steps of clusters, each of which ends with its run."""
+
+    @property
+    def steps(self) -> Steps:
+        """Return what the submitter asks about runs."""
+        emr = self.aws.client("emr")
+        return Steps(emr, emr, STACK, self.outputs["Logs"], REGION)
+
+    def start(self, *options: str, attempts: int | None = None, seconds: int | None = None) -> str:
+        """Start a run as the submitter does, without its checks; return the id. A step has one attempt.
+
+        `seconds` takes the place of the time-out, which is counted in minutes else.
+        """
+        place, target, workers = read_outputs(self.outputs)
+        assert isinstance(place, Cluster)
+        one = step(target, workers, uuid.uuid4().hex, options, STACK)
+        if seconds is not None:
+            words = one["HadoopJarStep"]["Args"]
+            words[words.index("spark-submit") - 1] = str(seconds)
+        return self.steps.start(run_job_flow(place, target, workers, one))
+
+    def run(self, *options: str, attempts: int | None = None, seconds: int | None = None) -> dict[str, Any]:
+        """Run the job to its end, and its cluster; return what the submitter makes of it, by the service's names."""
+        run_id = self.start(*options, seconds=seconds)
+        self.executor.wait(run_id)
+        run = self.steps.get(run_id)
+        return {"jobRunId": run.id, "state": run.state, "stateDetails": run.details, "attempt": run.attempt}
+
+    def log(self, run_id: str, stream: str = "stdout", attempt: int = 1) -> str:
+        """Return what a run's driver said, as it lies in the bucket of logs; empty where nothing does."""
+        return self.get_text(f"{self.steps.log(self.s3, run_id).address}{stream}.gz")
+
+    def last_error(self, run_id: str, attempt: int = 1) -> str:
+        """Return the job's own last word on why it failed, or the bootstrap action's; empty where neither said one."""
+        said = [line for line in self.bootstrap_log(run_id).splitlines() if ": error: " in line]
+        return super().last_error(run_id, attempt) or "".join(said[-1:])
+
+    def bootstrap_log(self, run_id: str) -> str:
+        """Return what the bootstrap action said on the node of a run's cluster."""
+        cluster_id = run_id.partition("/")[0]
+        return self.get_text(f"{self.outputs['Logs']}/{cluster_id}/node/{NODE}/bootstrap-actions/1/stderr.gz")
+
+
 @contextlib.contextmanager
-def staged(project: Path, folder: Path, environment: Mapping[str, str]) -> Iterator[Stage]:
+def staged(project: Path, folder: Path, environment: Mapping[str, str], target: str = "serverless") -> Iterator[Stage]:
     """Deploy the project's stack, as a user does, and take its runs.
 
     Parameters
@@ -122,9 +181,13 @@ def staged(project: Path, folder: Path, environment: Mapping[str, str]) -> Itera
         An empty folder for what runs need.
     environment : mapping
         Which model: WEIGHTS and the like.
+    target : str
+        `serverless` or `cluster`.
     """
-    with play() as aws, executed(aws, folder) as executor:
-        context = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+    playing: Callable[[Server, Path], AbstractContextManager[Executor | Clusters]]
+    playing, kind = (clustered, ClusterStage) if target == "cluster" else (executed, Stage)
+    with play() as aws, playing(aws, folder) as executor:
+        context = [word for name, value in SETTINGS[target].items() for word in ("-c", f"{name}={value}")]
         for command in ("bootstrap", "deploy"):
             # The model and the archive may have to be built first.
             done = run_cdk(command, *context, cwd=project, endpoint=aws.endpoint, env=environment, timeout=600)
@@ -132,4 +195,4 @@ def staged(project: Path, folder: Path, environment: Mapping[str, str]) -> Itera
                 raise RuntimeError(f"cdk {command} failed:\n{done.stdout}")
         if aws.skipped:
             raise RuntimeError(f"not deployed: {', '.join(aws.skipped)}")
-        yield Stage(aws, executor, project)
+        yield kind(aws, executor, project)

@@ -1,5 +1,6 @@
 """What the submitter's tests share: a moto server for CloudFormation and S3, a played EMR Serverless, a stack."""
 
+import contextlib
 import gzip
 import json
 import uuid
@@ -11,7 +12,7 @@ import boto3
 import pytest
 from botocore.loaders import Loader
 
-from submit import follow, interrupt
+from submit import follow, interrupt, job_runs, steps
 from submit.__main__ import main
 from tests.submit.emr import APPLICATION, Emr, emr_server
 
@@ -49,8 +50,8 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """Return a stack of its own, with the AWS libraries pointed to it and away from whatever this machine may know."""
+def environment(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point the AWS libraries to the server, and away from whatever this machine may know; have nobody wait."""
     variables = {
         "AWS_ENDPOINT_URL": moto_endpoint,
         "AWS_ACCESS_KEY_ID": "testing",
@@ -65,18 +66,43 @@ def cloud(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(follow, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(follow, "LATE_SECONDS", 0.3)
+    monkeypatch.setattr(job_runs, "LATE_SECONDS", 0.3)
+    monkeypatch.setattr(steps, "LATE_SECONDS", 0.3)
     monkeypatch.setattr(follow, "NEXT_ATTEMPT_SECONDS", 0.3)
     # The services' models are read once for all tests: only speed.
     monkeypatch.setattr("botocore.session.create_loader", lambda *_: LOADER)
     monkeypatch.setattr(interrupt, "STEP_SECONDS", 0.01)
+
+
+# What a stack says of where runs take place, as `cdk deploy` leaves it.
+PLACES = {
+    "serverless": {"ApplicationId": APPLICATION},
+    "cluster": {
+        "Release": "emr-spark-8.1.0",
+        "InstanceTypes": "m5.xlarge,m6i.xlarge",
+        "Subnets": "subnet-1,subnet-2",
+        "ServiceRole": "fruits-service",
+        "InstanceProfile": "fruits-nodes",
+        "SecurityConfiguration": "fruits-security",
+        "NodeGroup": "sg-nodes",
+        "ServiceGroup": "sg-service",
+        "Installer": "s3://code/5.sh",
+        "DependenciesSha256": "ab" * 32,
+        "IdleMinutes": "5",
+    },
+}
+
+
+@contextlib.contextmanager
+def deployed(target: str, emr: Emr) -> Iterator[Cloud]:
+    """Make a stack of its own, and a bucket for all of it, as what tells its parts apart is what lies before."""
     name = f"fruits-{uuid.uuid4().hex[:8]}"
     s3, cloudformation = boto3.client("s3"), boto3.client("cloudformation")
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
-    # As `cdk deploy` leaves them; all in one bucket, as what tells them apart is what lies before.
     told = {
-        "Version": "1",
-        "ApplicationId": APPLICATION,
+        "Version": "2",
+        "Target": target,
+        **PLACES[target],
         "JobRole": "arn:aws:iam::111111111111:role/fruits-job",
         "EntryPoint": "s3://code/1.py",
         "JobZip": "s3://code/2.zip",
@@ -93,10 +119,17 @@ def cloud(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud
         "Logs": f"s3://{name}/emr",
     }
     make_stack(cloudformation, name, told)
+    yield Cloud(name, emr, s3, cloudformation, name, told)
+    cloudformation.delete_stack(StackName=name)
+
+
+@pytest.fixture
+def cloud(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """Return a stack whose runs take place on a played EMR Serverless."""
     with emr_server() as emr:
         monkeypatch.setenv("AWS_ENDPOINT_URL_EMR_SERVERLESS", emr.url)
-        yield Cloud(name, emr, s3, cloudformation, name, told)
-    cloudformation.delete_stack(StackName=name)
+        with deployed("serverless", emr) as made:
+            yield made
 
 
 @dataclass(frozen=True)
@@ -111,11 +144,10 @@ class Done:
 Submit = Callable[..., Done]
 
 
-@pytest.fixture
-def submit(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> Submit:
-    """Return a function that runs `python -m submit` with these arguments in this process, on the test's stack."""
+def submitting(name: str, capsys: pytest.CaptureFixture[str]) -> Submit:
+    """Return a function that runs `python -m submit` with these arguments in this process, on a stack."""
 
-    def run(*arguments: str, name: str | None = cloud.name) -> Done:
+    def run(*arguments: str, name: str | None = name) -> Done:
         capsys.readouterr()
         try:
             status = main([*arguments, *(["--name", name] if name else [])])
@@ -125,6 +157,12 @@ def submit(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> Submit:
         return Done(status, out, err)
 
     return run
+
+
+@pytest.fixture
+def submit(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> Submit:
+    """Return the submitter, on the test's stack."""
+    return submitting(cloud.name, capsys)
 
 
 RUN_JSON = {

@@ -67,8 +67,8 @@ class Emr(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, port: int = 0, handler: "type[_Handler] | None" = None) -> None:
+        super().__init__(("127.0.0.1", port), handler or _Handler)
         self.steps: list[Step] = ["SUBMITTED", "SCHEDULED", "RUNNING", "SUCCESS"]
         self.runs: dict[str, PlayedRun] = {}
         self.faults: dict[str, list[Answer | Lost]] = {}
@@ -176,7 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
         status, headers = 200, {"Content-Type": "application/json"}
         if isinstance(answer, Answer):
             status, headers["x-amzn-ErrorType"] = answer.status, answer.code
-            answer = {"message": answer.message}
+            # The older protocol has the code in the body.
+            answer = {"__type": answer.code, "message": answer.message}
         content = json.dumps(answer).encode()
         self.send_response_only(status)
         for name, value in {**headers, "Content-Length": str(len(content))}.items():

@@ -9,7 +9,7 @@ from job.errors import JobError
 from submit import cost
 from submit.__main__ import main
 from submit.cost import Work, estimate
-from submit.request import Workers
+from submit.request.place import Application, Cluster, Workers
 from tests.submit.conftest import Cloud, Submit
 from tests.submit.test_plan import STACK, planned
 
@@ -23,27 +23,49 @@ def simple(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "BESIDE_SECONDS", {"one": 0.004, "two": 0.001})
     monkeypatch.setattr(cost, "BUSY_SHARE", 0.8)
     monkeypatch.setattr(cost, "CORES_A_VCPU", 0.5)
-    monkeypatch.setattr(cost, "WORKER_SECONDS", 380)
+    monkeypatch.setattr(cost, "WORKER_SECONDS", {"serverless": 380, "cluster": 980})
+
+
+def serverless(pictures: int, rate: float, workers: Workers = cost.DEFAULT_WORKERS) -> cost.Usage:
+    usage = estimate(pictures, rate, workers)
+    assert isinstance(usage, cost.Usage)
+    return usage
 
 
 @pytest.mark.usefixtures("simple")
 def test_an_estimate_is_what_a_hand_works_out() -> None:
     # 1 / (0.8 x 125) + 0.005 s of a core each: 15,000 s, 30,000 of a vCPU, on 3 executors of 4 vCPUs 2,500 s; with
     # 380 s 0.8 hours, the driver as well. 16 vCPUs: 12.8 x 0.052624 = 0.673587; 32 GB: 25.6 x 0.0057785 = 0.147930.
-    usage = estimate(1_000_000, 125, Workers(vcpu=4, memory_gb=8, disk_gb=20, max_vcpu=16))
+    usage = serverless(1_000_000, 125, Workers(vcpu=4, memory_gb=8, disk_gb=20, max_vcpu=16))
     assert (usage.vcpu_hours, usage.gb_hours) == pytest.approx((12.8, 25.6))
     assert usage.usd == pytest.approx(0.821517, abs=1e-6)
     # One executor of 1 vCPU and its driver: 30,000 + 380 s, 2 vCPUs and 2 x 6 GB.
-    usage = estimate(1_000_000, 125, Workers(vcpu=1, memory_gb=6, disk_gb=20, max_vcpu=2))
+    usage = serverless(1_000_000, 125, Workers(vcpu=1, memory_gb=6, disk_gb=20, max_vcpu=2))
     assert (usage.vcpu_hours, usage.gb_hours) == pytest.approx((16.877778, 101.266667))
     # No picture: 4 workers of 4 vCPUs stand there for 380 s.
-    assert estimate(0, 125).vcpu_hours == pytest.approx(16 * 380 / 3600)
+    assert serverless(0, 125).vcpu_hours == pytest.approx(16 * 380 / 3600)
 
 
 @pytest.mark.usefixtures("simple")
 def test_what_a_smaller_network_saves_ends_where_the_rest_begins() -> None:
     # 0.001 + 0.005 s instead of 0.01 + 0.005: 1,000 + 380 s instead of 2,500 + 380.
-    assert estimate(1_000_000, Work(1, 0.35, 96).rate).vcpu_hours == pytest.approx(16 * 1380 / 3600)
+    assert serverless(1_000_000, Work(1, 0.35, 96).rate).vcpu_hours == pytest.approx(16 * 1380 / 3600)
+
+
+@pytest.mark.usefixtures("simple")
+def test_a_cluster_is_estimated_by_the_same_work_with_spot_prices_assumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "SPOT_SHARE", 0.5)
+    # As above 2,500 s of work, and 980 to start and end: 0.966667 hours. Two nodes of 4 vCPUs on demand and two from
+    # spot, 7.733333 vCPU-hours each: (7.733333 x 1.5) x 0.048 + 15.466667 x 0.012.
+    usage = estimate(1_000_000, 125, Workers(vcpu=4, memory_gb=8, disk_gb=20, max_vcpu=16), Cluster)
+    assert isinstance(usage, cost.NodeUsage)
+    assert (usage.on_demand_vcpu_hours, usage.spot_vcpu_hours) == pytest.approx((7.733333, 7.733333))
+    assert usage.usd == pytest.approx(0.742400, abs=1e-6)
+    assert str(usage) == ("about 0.74 USD (7.73 vCPU-hours on demand, 7.73 of spot at an assumed 50% of that price)")
+    # A driver and one executor: nothing from spot.
+    alone = estimate(0, 125, Workers(vcpu=4, memory_gb=8, disk_gb=20, max_vcpu=8), Cluster)
+    assert isinstance(alone, cost.NodeUsage)
+    assert (alone.on_demand_vcpu_hours, alone.spot_vcpu_hours) == pytest.approx((8 * 980 / 3600, 0))
 
 
 @pytest.mark.usefixtures("simple")
@@ -103,6 +125,10 @@ def test_an_estimate_needs_no_stack(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     first, *assumed = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{estimate(1_000_000, Work(1).rate)} for 1,000,000 new pictures")
     assert all(line.startswith("- ") for line in assumed)
+    assert main(["cost", "--pictures", "1000000", "--target", "cluster"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"{estimate(1_000_000, Work(1).rate, place=Cluster)} for 1,000,000 new pictures")
+    assert "2 from spot, at 40% of the price" in said
     assert main(["cost", "00run", "--pictures", "5"]) == 2
     assert "a run's ID and --pictures contradict each other" in capsys.readouterr().err
 
@@ -125,3 +151,6 @@ def test_readme_tells_what_a_million_pictures_cost() -> None:
     words = " ".join((ROOT / "README.md").read_text().split())
     assert str(estimate(1_000_000, Work(1).rate)) in words
     assert "python -m submit cost --pictures 1000000" in words
+    for count in (10_000, 1_000_000, 10_000_000):
+        both = (estimate(count, Work(1).rate, place=place).usd for place in (Application, Cluster))
+        assert f"| {count:,} pictures | {' | '.join(f'{usd:.2f} USD' for usd in both)} |" in words

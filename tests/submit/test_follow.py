@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 
-from submit import aws, follow, logs
+from submit import aws, follow, job_runs, logs
 from submit.errors import DeniedError
 from tests.submit.conftest import REGION, Cloud, Submit, make_stack
 from tests.submit.emr import EXPIRED, THROTTLED, Answer, Emr, Lost, serving
@@ -102,7 +102,7 @@ def test_a_job_that_fails_before_it_can_speak_is_told_by_its_log_or_by_the_servi
 def test_a_log_that_comes_after_the_end_is_waited_for(
     cloud: Cloud, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "LATE_SECONDS", 20)
+    monkeypatch.setattr(job_runs, "LATE_SECONDS", 20)
     late = partial(cloud.log, RUN, "error: so it was\n")
     failed = {"state": "FAILED", "retryPolicy": {"maxAttempts": 1}}
     cloud.emr.steps = ["RUNNING", *[failed] * 30, late, failed]
@@ -142,7 +142,7 @@ def test_a_second_attempt_is_followed_and_its_log_too(cloud: Cloud, submit: Subm
 def test_why_the_last_attempt_failed_is_what_is_told(
     cloud: Cloud, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "LATE_SECONDS", 20)
+    monkeypatch.setattr(job_runs, "LATE_SECONDS", 20)
     cloud.emr.steps = [
         "RUNNING",
         partial(cloud.log, RUN, "error: a worker was lost\n"),

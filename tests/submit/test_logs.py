@@ -11,6 +11,7 @@ import pytest
 from job.__main__ import _say_results
 from job.session import Log
 from job.settings import Settings
+from submit.job_runs import JobRuns
 from submit.logs import LAST_WORDS, DriverLog, own_lines, unzip
 from tests.submit.conftest import Cloud
 from tests.submit.emr import APPLICATION
@@ -46,7 +47,7 @@ OWN = [
 
 
 def log_of(cloud: Cloud, run_id: str = "00run") -> DriverLog:
-    return DriverLog(cloud.s3, cloud.told["Logs"], APPLICATION, run_id)
+    return JobRuns(None, APPLICATION, cloud.told["Logs"]).log(cloud.s3, run_id)
 
 
 def test_only_the_jobs_own_lines_are_shown() -> None:

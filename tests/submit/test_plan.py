@@ -10,13 +10,13 @@ from job.errors import JobError
 from job.settings import Settings
 from submit.__main__ import _parse
 from submit.plan import Plan, Wish, job_options, plan
-from submit.request import Workers
+from submit.request.place import Workers
 from submit.stack import Stack
+from tests.submit.test_request import APPLICATION, conf
 from tests.submit.test_request import TARGET as A_TARGET
-from tests.submit.test_request import conf
 
 TARGET = replace(A_TARGET, images="s3://pictures/archive", timeout_minutes=90)
-STACK = Stack("fruits", TARGET, Workers(vcpu=4, memory_gb=8, disk_gb=20, max_vcpu=16), "s3://logs/emr")
+STACK = Stack("fruits", APPLICATION, TARGET, Workers(vcpu=4, memory_gb=8, disk_gb=20, max_vcpu=16))
 
 
 def planned(*words: str) -> Plan:
@@ -90,7 +90,7 @@ def test_addresses_below_the_stacks_own_take_their_place() -> None:
 
 
 def test_a_bucket_as_a_whole_holds_what_is_in_it_alone() -> None:
-    whole = Stack("f", replace(TARGET, images="s3://pictures"), STACK.workers, "s3://logs/emr")
+    whole = replace(STACK, target=replace(TARGET, images="s3://pictures"))
     assert plan(whole, Wish(Settings(images="s3://pictures/a"))).target.images == "s3://pictures/a"
     with pytest.raises(JobError, match="elsewhere"):
         plan(whole, Wish(Settings(images="s3://pictures-of-others")))

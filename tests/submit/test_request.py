@@ -10,10 +10,11 @@ import pytest
 from botocore.stub import Stubber
 
 from job.settings import Settings
-from submit.request import Target, Workers, outputs, read_outputs, scheduled, start_job_run
+from submit.request.place import Application, Target, Workers, outputs, read_outputs
+from submit.request.serverless import scheduled, start_job_run
 
+APPLICATION = Application("00abc")
 TARGET = Target(
-    application_id="00abc",
     job_role="arn:aws:iam::111111111111:role/job",
     entry_point="s3://code/entry.py",
     job_zip="s3://code/job.zip",
@@ -21,11 +22,12 @@ TARGET = Target(
     model="s3://code/model.zip",
     images="s3://pictures/a folder",
     results="s3://results/results",
+    logs="s3://logs/emr",
     region="eu-west-3",
     timeout_minutes=60,
 )
 WORKERS = Workers(vcpu=4, memory_gb=8, disk_gb=20, max_vcpu=16)
-REQUEST = start_job_run(TARGET, WORKERS, "token-1", ["--variance", "0.95"])
+REQUEST = start_job_run(APPLICATION, TARGET, WORKERS, "token-1", ["--variance", "0.95"])
 
 
 def conf(request: dict[str, Any]) -> dict[str, str]:
@@ -57,8 +59,7 @@ def test_what_runs_is_the_whole_job_with_options_it_knows() -> None:
     assert options.pop("--variance") == "0.95"
     settings = Settings(**{name.removeprefix("--"): value for name, value in options.items()})
     assert (settings.images, settings.output) == ("s3://pictures/a folder", "s3://results/results")
-    # The model is where its archive is unpacked.
-    assert f"s3://code/model.zip#{settings.model}" in conf(REQUEST)["spark.archives"].split(",")
+    assert settings.model == "s3://code/model.zip"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_what_runs_is_the_whole_job_with_options_it_knows() -> None:
 def test_heap_and_overhead_are_the_workers_memory(
     workers: Workers, heap: int, overhead: int, driver_heap: int, executors: int
 ) -> None:
-    settings = conf(start_job_run(TARGET, workers, "token"))
+    settings = conf(start_job_run(APPLICATION, TARGET, workers, "token"))
     assert settings["spark.executor.memory"] == f"{heap}m"
     assert settings["spark.executor.memoryOverhead"] == f"{overhead}m"
     assert settings["spark.driver.memory"] == f"{driver_heap}m"
@@ -90,7 +91,7 @@ def test_a_run_is_bounded_in_time_and_attempts() -> None:
 
 def test_driver_and_executors_find_the_dependencies_where_they_are_unpacked() -> None:
     settings = conf(REQUEST)
-    assert "s3://code/deps.tgz#deps" in settings["spark.archives"].split(",")
+    assert settings["spark.archives"] == "s3://code/deps.tgz#deps"
     assert settings["spark.emr-serverless.driverEnv.PYTHONPATH"] == settings["spark.executorEnv.PYTHONPATH"] == "./deps"
     assert settings["spark.submit.pyFiles"] == "s3://code/job.zip"
 
@@ -119,11 +120,11 @@ def test_the_scheduler_takes_names_with_capitals_at_every_level() -> None:
 
 
 def test_outputs_say_all_that_a_request_is_made_from() -> None:
-    told = outputs(TARGET, WORKERS)
-    assert told["Version"] == "1"
+    told = outputs(APPLICATION, TARGET, WORKERS)
+    assert (told["Version"], told["Target"]) == ("2", "serverless")
     assert told["ApplicationId"] == "00abc"
     assert told["MaxVcpu"] == "16"
     assert all(re.fullmatch(r"[A-Za-z0-9]+", name) for name in told)  # what CloudFormation allows
-    assert outputs(replace(TARGET, images="s3://other"), WORKERS)["Images"] == "s3://other"
+    assert outputs(APPLICATION, replace(TARGET, images="s3://other"), WORKERS)["Images"] == "s3://other"
     # And the submitter has them back as they were, numbers as numbers.
-    assert read_outputs(told) == (TARGET, WORKERS)
+    assert read_outputs(told) == (APPLICATION, TARGET, WORKERS)

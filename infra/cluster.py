@@ -1,0 +1,244 @@
+"""EMR on EC2: all that a cluster is started with, none of which costs by the hour; the submitter starts it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_emr as emr
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from constructs import Construct
+
+from infra import permissions
+from submit.request.cluster import MANAGED_TAG, run_job_flow, step
+from submit.request.place import Cluster, Target, Workers
+
+SERVICE_POLICY = "service-role/AmazonEMRServicePolicy_v2"
+# Two zones, so that a fleet can go where there is capacity; 1,019 nodes in each.
+VPC_RANGE = "10.20.0.0/21"
+SUBNET_RANGES = ("10.20.0.0/22", "10.20.4.0/22")
+# On which EMR speaks to its nodes, and they to it, in a private subnet.
+# https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html
+EMR_TO_NODES, NODES_TO_EMR = 8443, 9443
+
+
+class Network(Construct):
+    """Subnets and security groups: nothing comes in from outside, and TLS alone goes out.
+
+    A network of the stack's own has no way out but to S3, by an endpoint that costs nothing. More a cluster does not
+    need: EMR puts an interface of its own into the subnet, and EBS and S3 speak to KMS themselves.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, vpc_id: str, subnet_ids: Sequence[str]) -> None:
+        """Make the groups, and the network where no VPC is given; an existing one's subnets must bear EMR's tag."""
+        super().__init__(scope, construct_id)
+        if not vpc_id:
+            vpc_id, subnet_ids = self._private()
+        self.subnet_ids = list(subnet_ids)
+        # Told instead of looked up, so that no credentials are needed to synthesize; the zones play no part.
+        vpc = ec2.Vpc.from_vpc_attributes(self, "Vpc", vpc_id=vpc_id, availability_zones=["unknown"])
+        nodes, service = (
+            ec2.SecurityGroup(self, name, vpc=vpc, description=text, allow_all_outbound=False)
+            for name, text in (("Nodes", "Nodes of EMR clusters"), ("Service", "EMR itself on its way to the nodes"))
+        )
+        # All rules that EMR wants are here, as it adds those that are missing, which would keep the stack from going.
+        nodes.add_ingress_rule(nodes, ec2.Port.all_traffic(), "nodes among themselves")
+        nodes.add_egress_rule(nodes, ec2.Port.all_traffic(), "nodes among themselves")
+        nodes.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "S3")
+        nodes.add_ingress_rule(service, ec2.Port.tcp(EMR_TO_NODES), "EMR to its nodes")
+        service.add_egress_rule(nodes, ec2.Port.tcp(EMR_TO_NODES), "EMR to its nodes")
+        service.add_ingress_rule(nodes, ec2.Port.tcp(NODES_TO_EMR), "nodes to EMR")
+        nodes.add_egress_rule(service, ec2.Port.tcp(NODES_TO_EMR), "nodes to EMR")
+        self.nodes, self.service = nodes, service
+        cdk.Tags.of(self).add(MANAGED_TAG, "true")
+
+    def _private(self) -> tuple[str, list[str]]:
+        """Make a VPC with subnets in two zones; return their names."""
+        vpc = ec2.CfnVPC(self, "Own", cidr_block=VPC_RANGE, enable_dns_support=True, enable_dns_hostnames=True)
+        cdk.Validations.of(vpc).acknowledge(
+            cdk.Acknowledgment(
+                id="AwsSolutions-VPC7",
+                reason="no way leads in, and out only to S3, whose buckets of this stack log each access themselves",
+            )
+        )
+        routes = ec2.CfnRouteTable(self, "Routes", vpc_id=vpc.ref)
+        ec2.CfnVPCEndpoint(
+            self,
+            "S3",
+            vpc_id=vpc.ref,
+            service_name=f"com.amazonaws.{cdk.Aws.REGION}.s3",
+            vpc_endpoint_type="Gateway",
+            route_table_ids=[routes.ref],
+        )
+        subnets = []
+        for number, cidr in enumerate(SUBNET_RANGES):
+            zone = cdk.Fn.select(number, cdk.Fn.get_azs())
+            subnet = ec2.CfnSubnet(self, f"Subnet{number + 1}", vpc_id=vpc.ref, cidr_block=cidr, availability_zone=zone)
+            ec2.CfnSubnetRouteTableAssociation(
+                self, f"Route{number + 1}", subnet_id=subnet.ref, route_table_id=routes.ref
+            )
+            subnets.append(subnet.ref)
+        return vpc.ref, subnets
+
+
+class ClusterCompute(Construct):
+    """The roles of a cluster, its network, and how it encrypts."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        release: str,
+        instance_types: str,
+        idle_minutes: int,
+        network: Network,
+        key: kms.IKey,
+        certificates: str,
+        installer: str,
+        dependencies_sha256: str,
+    ) -> None:
+        """Make the roles and the security configuration.
+
+        Parameters
+        ----------
+        scope, construct_id
+            As for every construct.
+        release, instance_types : str
+            EMR release; which each node may be, separated by commas.
+        idle_minutes : int
+            Minutes without a step after which a cluster that is kept ends.
+        network : Network
+            Where nodes are.
+        key : IKey
+            What encrypts their disks, and what they write.
+        certificates, installer : str
+            `s3://` addresses of the certificates for what travels between nodes, and of the bootstrap action.
+        dependencies_sha256 : str
+            Of the archive that the bootstrap action installs.
+        """
+        super().__init__(scope, construct_id)
+        stack = self._stack = cdk.Stack.of(self)
+        self._clusters = stack.format_arn(service="elasticmapreduce", resource="cluster", resource_name="*")
+        self._job_role = iam.Role(
+            self,
+            "JobRole",
+            description=f"What the nodes of clusters of {stack.stack_name} may do, and so a run",
+            assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
+        )
+        profile = iam.CfnInstanceProfile(self, "InstanceProfile", roles=[self._job_role.role_name])
+        self._service_role = self._make_service_role(key)
+        security = emr.CfnSecurityConfiguration(
+            self, "Security", security_configuration=_security(key.key_arn, certificates)
+        )
+        self._place = Cluster(
+            release=release,
+            instance_types=instance_types,
+            subnets=cdk.Fn.join(",", network.subnet_ids),
+            service_role=self._service_role.role_name,
+            instance_profile=profile.ref,
+            security_configuration=security.ref,
+            node_group=network.nodes.security_group_id,
+            service_group=network.service.security_group_id,
+            installer=installer,
+            dependencies_sha256=dependencies_sha256,
+            idle_minutes=idle_minutes,
+        )
+
+    def _make_service_role(self, key: kms.IKey) -> iam.Role:
+        stack = self._stack
+        anything = stack.format_arn(service="elasticmapreduce", resource="*")
+        role = iam.Role(
+            self,
+            "ServiceRole",
+            description=f"What EMR itself may do for clusters of {stack.stack_name}",
+            assumed_by=iam.ServicePrincipal(
+                "elasticmapreduce.amazonaws.com",
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": stack.account},
+                    "ArnLike": {"aws:SourceArn": anything},
+                },
+            ),
+            managed_policies=[iam.ManagedPolicy.from_aws_managed_policy_name(SERVICE_POLICY)],
+        )
+        cdk.Validations.of(role).acknowledge(
+            cdk.Acknowledgment(
+                id=f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{SERVICE_POLICY}]",
+                reason="what EMR calls is its own affair and changes with it; the policy reaches what is tagged for it",
+            )
+        )
+        permissions.give(
+            role,
+            [*permissions.hand_over(self._job_role.role_arn, "ec2"), *permissions.encrypt_disks(key.key_arn)],
+        )
+        return role
+
+    @property
+    def job_role(self) -> iam.Role:
+        """The role that a run takes on; it comes without any grant."""
+        return self._job_role
+
+    @property
+    def place(self) -> Cluster:
+        """Where runs take place, as the submitter is told."""
+        return self._place
+
+    @property
+    def failures(self) -> dict[str, Any]:
+        """Pattern of the events that tell of runs that failed or were cancelled: clusters and steps bear its name."""
+        return {
+            "source": ["aws.emr"],
+            "detail-type": ["EMR Step Status Change", "EMR Cluster State Change"],
+            "detail": {"name": [self._stack.stack_name], "state": ["FAILED", "CANCELLED", "TERMINATED_WITH_ERRORS"]},
+        }
+
+    @property
+    def failed_run(self) -> str:
+        """What names the run in such an event."""
+        return "$.detail.clusterId"
+
+    def start_grants(self) -> list[permissions.Grant]:
+        """Return leave to start runs."""
+        return [
+            *permissions.start_clusters(self._stack.stack_name, self._clusters),
+            *permissions.hand_over(self._job_role.role_arn, "ec2"),
+            *permissions.hand_over(self._service_role.role_arn, "elasticmapreduce"),
+        ]
+
+    def follow_grants(self) -> list[permissions.Grant]:
+        """Return leave to follow, list and cancel runs."""
+        return permissions.follow_clusters(self._stack.stack_name, self._clusters)
+
+    def daily(self, target: Target, workers: Workers, token: str) -> tuple[str, dict[str, Any]]:
+        """Return the operation that starts a run, as EventBridge Scheduler calls it, and its request."""
+        once = step(target, workers, token, name=self._stack.stack_name)
+        return "emr:runJobFlow", run_job_flow(self._place, target, workers, once)
+
+
+def _security(key_arn: str, certificates: str) -> dict[str, Any]:
+    """Return how clusters encrypt what they keep and send, and that only the newer metadata service answers.
+
+    https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-create-security-configuration.html
+    """
+    return {
+        "EncryptionConfiguration": {
+            "EnableAtRestEncryption": True,
+            "AtRestEncryptionConfiguration": {
+                "S3EncryptionConfiguration": {"EncryptionMode": "SSE-KMS", "AwsKmsKey": key_arn},
+                "LocalDiskEncryptionConfiguration": {
+                    "EncryptionKeyProviderType": "AwsKms",
+                    "AwsKmsKey": key_arn,
+                    "EnableEbsEncryption": True,
+                },
+            },
+            "EnableInTransitEncryption": True,
+            "InTransitEncryptionConfiguration": {
+                "TLSCertificateConfiguration": {"CertificateProviderType": "PEM", "S3Object": certificates}
+            },
+        },
+        "InstanceMetadataServiceConfiguration": {
+            "MinimumInstanceMetadataServiceVersion": 2,
+            "HttpPutResponseHopLimit": 1,
+        },
+    }

@@ -1,0 +1,77 @@
+"""What is sent to EMR Serverless: StartJobRun, by the submitter or by EventBridge Scheduler."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from submit.request.place import Application, Target, Workers
+from submit.request.spark import conf, job_arguments, job_environment, spark_settings
+
+# Where the archive is unpacked in each worker's working folder.
+DEPENDENCIES = "deps"
+
+
+def start_job_run(
+    application: Application,
+    target: Target,
+    workers: Workers,
+    client_token: str,
+    options: Sequence[str] = (),
+    name: str = "run",
+) -> dict[str, Any]:
+    """Return the request that starts a run of the whole job on EMR Serverless.
+
+    Parameters
+    ----------
+    application, target, workers : Application, Target, Workers
+        Where, what, and of what size.
+    client_token : str
+        The service starts one run for each token, however often it is sent.
+    options : sequence of str
+        More options of `python -m job run`, such as `["--variance", "0.95"]`.
+    name : str
+        What the run is called in the console.
+
+    Returns
+    -------
+    dict
+        Parameters of `StartJobRun` as boto3 takes them.
+    """
+    return {
+        "applicationId": application.application_id,
+        "clientToken": client_token,
+        "executionRoleArn": target.job_role,
+        "name": name,
+        "jobDriver": {
+            "sparkSubmit": {
+                "entryPoint": target.entry_point,
+                "entryPointArguments": job_arguments(target, options),
+                "sparkSubmitParameters": " ".join(conf(application_settings(target, workers))),
+            }
+        },
+        "executionTimeoutMinutes": target.timeout_minutes,
+        "retryPolicy": {"maxAttempts": application.attempts},
+    }
+
+
+def application_settings(target: Target, workers: Workers) -> dict[str, str]:
+    """Return the settings of Spark for a run on EMR Serverless, in text as spark-submit takes them."""
+    # EMR's own Python runs the job; what it imports lies in the archive.
+    environment = {"PYTHONPATH": f"./{DEPENDENCIES}", **job_environment(target)}
+    return {
+        **spark_settings(target, workers),
+        "spark.archives": f"{target.dependencies}#{DEPENDENCIES}",
+        **{f"spark.emr-serverless.driverEnv.{name}": value for name, value in environment.items()},
+        "spark.executorEnv.PYTHONPATH": environment["PYTHONPATH"],
+        "spark.driver.cores": str(workers.vcpu),
+        "spark.emr-serverless.driver.disk": f"{workers.disk_gb}g",
+        "spark.emr-serverless.executor.disk": f"{workers.disk_gb}g",
+    }
+
+
+def scheduled(request: object) -> Any:
+    """Return a request as EventBridge Scheduler's universal target takes it: names begin with a capital letter."""
+    if isinstance(request, Mapping):
+        return {name[0].upper() + name[1:]: scheduled(value) for name, value in request.items()}
+    if isinstance(request, list | tuple):
+        return [scheduled(value) for value in request]
+    return request

@@ -1,0 +1,56 @@
+"""What Spark and the job are told, wherever the run takes place: a target and workers in, settings and words out."""
+
+from collections.abc import Mapping, Sequence
+
+from submit.request.place import Target, Workers
+
+# Beside each core's Python worker (300 MB and three times the largest picture, 200 MB at 50 megapixels) there is
+# little for the JVM to do: no vector passes through it. 5/8 of the least that EMR has, 2 GB a core, are 1.25 GB.
+PYTHON_SHARE = 5 / 8
+# The driver's JVM collects the moments, at most 32 of 13 MB, and hands them to Python: half for each.
+DRIVER_PYTHON_SHARE = 1 / 2
+
+
+def spark_settings(target: Target, workers: Workers) -> dict[str, str]:
+    """Return the settings of Spark for a run, wherever it takes place."""
+    heap, python = _memory(workers, PYTHON_SHARE)
+    driver_heap, driver_python = _memory(workers, DRIVER_PYTHON_SHARE)
+    return {
+        "spark.submit.pyFiles": target.job_zip,
+        **{f"spark.executorEnv.{name}": value for name, value in job_environment(target).items()},
+        "spark.driver.memory": driver_heap,
+        "spark.driver.memoryOverhead": driver_python,
+        "spark.executor.cores": str(workers.vcpu),
+        "spark.executor.memory": heap,
+        "spark.executor.memoryOverhead": python,
+        "spark.dynamicAllocation.enabled": "true",
+        "spark.dynamicAllocation.initialExecutors": "1",
+        "spark.dynamicAllocation.minExecutors": "1",
+        # Without it the service's own bound is without end.
+        "spark.dynamicAllocation.maxExecutors": str(workers.max_executors),
+        "spark.sql.session.timeZone": "UTC",
+        # The job has no tables: without this EMR may ask Glue for its catalog, which the role may not.
+        "spark.sql.catalogImplementation": "in-memory",
+    }
+
+
+def job_environment(target: Target) -> dict[str, str]:
+    """Return the variables that driver and executors need: a core each is one thread's, and where S3 is."""
+    return {"OMP_NUM_THREADS": "1", "AWS_DEFAULT_REGION": target.region}
+
+
+def _memory(workers: Workers, python_share: float) -> tuple[str, str]:
+    """Return the JVM's heap and what is left beside it, as Spark writes them; together they are the worker's memory."""
+    megabytes = workers.memory_gb * 1024
+    python = round(megabytes * python_share)
+    return f"{megabytes - python}m", f"{python}m"
+
+
+def conf(settings: Mapping[str, str]) -> list[str]:
+    """Return settings as words of spark-submit."""
+    return [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
+
+
+def job_arguments(target: Target, options: Sequence[str]) -> list[str]:
+    """Return what the job is told, in words."""
+    return ["run", "--images", target.images, "--model", target.model, "--output", target.results, *options]
