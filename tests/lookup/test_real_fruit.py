@@ -1,0 +1,58 @@
+"""Real fruit with ImageNet's weights: known from some sides, asked about from others; of other things, photos."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from bootstrap.model import Wish, make
+from job.featurize import featurize
+from job.reduce import reduce
+from job.settings import Settings
+from lookup.catalogue import Answer, Catalogue
+from lookup.embed import Embedder
+from tests.conftest import shared
+
+
+def side(path: Path) -> int:
+    """Return the number of a view: `N_100.jpg` about one axis, `r_N_100.jpg` about another."""
+    return int(path.name.removeprefix("r_").split("_")[0])
+
+
+@pytest.fixture(scope="module")
+def asked(
+    spark: SparkSession, fruits496: Path, imagenet035_weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[tuple[Path, Answer]]]:
+    """Return the answers about the other sides and about photos, after a run on the sides 0 to 99."""
+    folder = tmp_path_factory.mktemp("real")
+    make(Wish(str(imagenet035_weights), alpha=0.35), folder / "model")
+    files = sorted(fruits496.glob("*/*.jpg"))
+    for file in (file for file in files if side(file) < 100):
+        (folder / "known" / file.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, folder / "known" / file.parent.name)
+    settings = Settings(
+        images=str(folder / "known"), model=str(folder / "model"), output=str(folder / "results"), report=False
+    )
+    featurize(spark, settings)
+    reduce(spark, settings)
+    catalogue = Catalogue(settings.output)
+    found = {}
+    with Embedder(catalogue.recipe) as embedder:
+        others = [file for file in files if side(file) >= 100]
+        for name, paths in {"fruit": others, "photos": sorted(shared("data/photos").glob("*.jpg"))}.items():
+            answers = catalogue.classify([embedder.point(path.read_bytes()) for path in paths], 1)
+            found[name] = list(zip(paths, answers, strict=True))
+    return found
+
+
+def test_fruit_is_named_from_sides_that_were_not_known(asked: dict[str, list[tuple[Path, Answer]]]) -> None:
+    right = [answer.label == path.parent.name for path, answer in asked["fruit"]]
+    assert len(right) == 176
+    assert sum(right) >= 0.99 * len(right)
+    assert sum(answer.label is None for _, answer in asked["fruit"]) <= 0.02 * len(right)
+
+
+def test_photos_of_something_else_are_unknown(asked: dict[str, list[tuple[Path, Answer]]]) -> None:
+    assert len(asked["photos"]) == 8
+    assert sum(answer.label is None for _, answer in asked["photos"]) >= 7
