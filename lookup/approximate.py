@@ -15,9 +15,9 @@ import numpy as np
 from job import storage
 from job.errors import JobError
 from job.progress import Progress
-from lookup.index import Index, Vectors
+from lookup.index import Index
 from lookup.search import Neighbours, Search
-from lookup.votes import VOTERS
+from lookup.votes import VOTERS, Vectors, unit
 
 # Up to so many pictures are compared one by one: 0.1 s on two cores.
 EXACT_UP_TO = 2_000_000
@@ -92,7 +92,7 @@ class Approximate:
 
     def nearest(self, points: Vectors, count: int) -> Neighbours:
         """Return the `count` nearest pictures of points [q, k] among those in the cells that are looked at."""
-        similarities, pictures = self._cells.search(_directions(points, self._space), count)
+        similarities, pictures = self._cells.search(unit(points @ self._space), count)
         similarities[pictures < 0] = -np.inf
         return Neighbours(pictures, np.minimum(similarities, 1))
 
@@ -117,14 +117,7 @@ def _place(index: Index, space: Vectors) -> Any:
     inverted: Any = faiss.index_factory(k, f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
     inverted.cp.max_points_per_centroid = _TRAINING
     some = np.random.default_rng(0).choice(len(index), min(len(index), _TRAINING * cells), replace=False)
-    inverted.train(_directions(index.components(np.sort(some)), space))
+    inverted.train(unit(index.components(np.sort(some)) @ space))
     for block in index.blocks:
-        inverted.add(_directions(block, space))
+        inverted.add(unit(block @ space))
     return inverted
-
-
-def _directions(vectors: Vectors, space: Vectors) -> Vectors:
-    """Return vectors [n, k] in the space, each of length 1, or 0 where it has none."""
-    seen = vectors @ space
-    lengths = np.linalg.norm(seen, axis=1, keepdims=True)
-    return np.asarray(np.divide(seen, lengths, out=np.zeros_like(seen), where=lengths > 0), np.float32)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,10 @@ from job import storage
 from job.progress import Progress
 from lookup.approximate import EXACT_UP_TO, Approximate
 from lookup.embed import Point, Recipe, read_recipe
-from lookup.index import Index, Vectors, cache, open_index, read_results
+from lookup.index import Index, cache, open_index, read_results
 from lookup.judge import Judge, read_judge
 from lookup.search import Search
-from lookup.votes import VOTERS, distances, vote
+from lookup.votes import VOTERS, Vectors, distances, vote
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,7 @@ class Catalogue:
     def _search_in(self, space: Vectors) -> Search | Approximate:
         if len(self.index) <= EXACT_UP_TO:
             return Search(self.index, space)
-        own = sha256(self.output.encode()).hexdigest()[:16]
-        return Approximate(self.index, space, cache("approximate") / own, self._progress)
+        return Approximate(self.index, space, cache("approximate", self.output), self._progress)
 
     @cached_property
     def _judge(self) -> Judge:

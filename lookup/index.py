@@ -18,12 +18,12 @@ from job import storage
 from job.errors import JobError
 from job.index import IndexDescription, IndexPart, map_part, read_description
 from job.results import RUN, read_run
+from lookup.votes import Vectors
 
 # Parts that are fetched at a time from S3.
 _FETCHES = 4
 
 Labels = NDArray[np.int32]
-Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,10 @@ def open_index(output: str, run: dict[str, Any]) -> Index:
     return _index(description, tables)
 
 
-def cache(name: str) -> Path:
-    """Return the folder in which this user's copies of something are kept; it need not be there."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "fruits", name)
+def cache(kind: str, address: str) -> Path:
+    """Return the folder in which this user keeps something of an address, such as a copy; it need not be there."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home, "fruits", kind, sha256(address.encode()).hexdigest()[:16])
 
 
 def _index(description: IndexDescription, tables: list[pa.Table]) -> Index:
@@ -150,7 +151,7 @@ def _numbers(labels: pa.DictionaryArray, numbers: dict[str, int]) -> Labels:
 
 def _fetched(folder: str, description: IndexDescription) -> Path:
     """Return a local copy of an index on S3, fetched once; those of earlier runs of this output are deleted."""
-    of_output = cache("neighbours") / sha256(folder.rsplit("/", 1)[0].encode()).hexdigest()[:16]
+    of_output = cache("neighbours", folder.rsplit("/", 1)[0])
     local = of_output / storage.name(folder)
     local.mkdir(parents=True, exist_ok=True)
     missing = [

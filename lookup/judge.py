@@ -7,7 +7,6 @@ import io
 import math
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -141,4 +140,4 @@ def keep(output: str, run: dict[str, Any], judge: Judge) -> str | None:
 
 def _places(output: str, run: dict[str, Any]) -> list[str]:
     folder = storage.join(output, run["results"]["neighbours"])
-    return [storage.join(folder, JUDGE), str(cache("judges") / f"{sha256(folder.encode()).hexdigest()[:16]}.npz")]
+    return [storage.join(folder, JUDGE), str(cache("judges", folder) / JUDGE)]

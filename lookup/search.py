@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lookup.index import Index, Vectors
+from lookup.index import Index
+from lookup.votes import Vectors
 
 # Rows of the index and points that are multiplied at a time: 16 MB of products.
 _ROWS = 16_384

@@ -1,13 +1,12 @@
 """Cross-validation on a sample of the index: each picture is named by pictures of other folds. NumPy only."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookup.index import Index
-from lookup.votes import VOTERS, Labels, Vectors, distances, label_means, learn_space, vote
+from lookup.votes import VOTERS, Labels, Vectors, distances, label_means, learn_space, unit, vote
 
 FOLDS = 5
 # Pictures whose squared distance is at most this share of what it is between pictures of their labels, in the mean,
@@ -129,10 +128,10 @@ def cross_validate(sample: Sample, folds: NDArray[np.int64], *, learned: bool) -
         if not len(known):
             continue
         space = _space(sample, known, learned=learned)
-        reference = _unit(sample.components[known] @ space)
+        reference = unit(sample.components[known] @ space)
         for start in range(0, len(asked), _ROWS):
             rows = asked[start : start + _ROWS]
-            likeness = _unit(sample.components[rows] @ space) @ reference.T
+            likeness = unit(sample.components[rows] @ space) @ reference.T
             count = min(VOTERS, len(known))
             near = np.argpartition(likeness, -count, axis=1)[:, -count:]
             counted = vote(sample.labels[known[near]], np.take_along_axis(likeness, near, 1))
@@ -159,8 +158,3 @@ def distances_without_label(sample: Sample) -> NDArray[np.float64]:
         nearest[rows] = np.maximum(gaps.min(axis=1), 0)
     result: NDArray[np.float64] = np.sqrt(nearest + sample.residuals.astype(np.float64) ** 2)
     return result
-
-
-def _unit(vectors: NDArray[np.floating[Any]]) -> Vectors:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0), np.float32)

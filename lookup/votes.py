@@ -72,6 +72,12 @@ def learn_space(components: Vectors, labels: Labels) -> Vectors:
     return np.asarray(directions / np.sqrt(variances / even) @ directions.T, np.float32)
 
 
+def unit(vectors: NDArray[np.floating[Any]]) -> Vectors:
+    """Return vectors [n, k] with the length 1, or 0 where they have none."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0), np.float32)
+
+
 def label_means(values: NDArray[np.float64], places: Labels, counts: Labels) -> NDArray[np.float64]:
     """Return the means [l, k] of values [n, k] whose places [n] are 0 to l - 1, each as often as `counts` [l] says."""
     starts = np.cumsum(counts) - counts

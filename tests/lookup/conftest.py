@@ -14,7 +14,8 @@ from job.featurize import featurize
 from job.index import IndexDescription
 from job.reduce import reduce
 from job.settings import Settings
-from lookup.index import Index, Vectors
+from lookup.index import Index
+from lookup.votes import Vectors
 
 
 @pytest.fixture(scope="session")

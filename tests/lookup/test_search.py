@@ -11,8 +11,8 @@ from job.progress import Progress
 from lookup import catalogue, search
 from lookup.__main__ import main
 from lookup.approximate import RECALL, Approximate
-from lookup.index import Vectors
 from lookup.search import Search
+from lookup.votes import Vectors
 from tests.lookup.conftest import index_of
 
 EYE = np.eye(2, dtype=np.float32)
