@@ -1,6 +1,5 @@
 """The results that the service answers from: the current ones, replaced as soon as a run has committed new ones."""
 
-import io
 import os
 import threading
 from collections.abc import Iterator
@@ -8,14 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
-
 from job import storage
-from job.isolated import Decoder, Way
 from lookup.catalogue import Answer, Catalogue
 from lookup.embed import Embedders
 from lookup.index import read_results
 from lookup.log import LogProgress
+from lookup.thumbnail import thumbnail, thumbnails
 
 THUMBNAIL = 160
 _THUMBNAILS_KEPT = 500
@@ -61,7 +58,7 @@ class Desk:
         self._open = _Open(self._output, limits)
         self._closed = False
         self._thumbnails: dict[tuple[str, int], bytes] = {}
-        self._tiles = Decoder(Way(THUMBNAIL, "fast", limits.pixels, limits.seconds, 1 << 30), isolated=True)
+        self._tiles = thumbnails(THUMBNAIL, limits.pixels, limits.seconds)
         self._tile_lock = threading.Lock()
 
     def __enter__(self) -> "Desk":
@@ -117,13 +114,12 @@ class Desk:
             data = storage.read(path)
         except OSError:
             return None
-        file = io.BytesIO()
         with self._tile_lock:
-            Image.fromarray(self._tiles.decode(data).pixels).save(file, "JPEG", quality=80)
+            small = thumbnail(self._tiles, data)
             if len(self._thumbnails) >= _THUMBNAILS_KEPT:
                 self._thumbnails.clear()
-            self._thumbnails[key] = file.getvalue()
-        return file.getvalue()
+            self._thumbnails[key] = small
+        return small
 
     def about(self) -> dict[str, Any]:
         """Return what the service answers from: run, pictures, labels, model."""

@@ -2,21 +2,20 @@
 
 import base64
 import html
-import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
-from PIL import Image
 
 from job import storage
 from job.image import Rejected
-from job.isolated import Decoder, Way
+from job.isolated import Decoder
 from job.results import csv_text
 from job.settings import DEFAULT_MAX_PIXELS
 from lookup.catalogue import Answer, Neighbour
+from lookup.thumbnail import thumbnail, thumbnails
 
 _TILE = 96
 _CSV = pa.schema(
@@ -116,7 +115,7 @@ def as_csv(all_told: Sequence[Told]) -> str:
 
 def as_html(all_told: Sequence[Told]) -> str:
     """Return a page that needs nothing but itself, with thumbnails."""
-    with Decoder(Way(_TILE, "fast", DEFAULT_MAX_PIXELS, 10, 1 << 30), isolated=True) as decoder:
+    with thumbnails(_TILE, DEFAULT_MAX_PIXELS) as decoder:
         sections = "\n".join(_section(told, decoder) for told in all_told)
     return _HTML.replace("{{sections}}", sections)
 
@@ -137,9 +136,8 @@ def _section(told: Told, decoder: Decoder) -> str:
 def _image(path: str, decoder: Decoder) -> str:
     """Return a thumbnail as an element of a page, empty where the picture is gone or cannot be decoded."""
     with suppress(OSError, Rejected):
-        file = io.BytesIO()
-        Image.fromarray(decoder.decode(storage.read(path)).pixels).save(file, "JPEG", quality=80)
-        return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}">'
+        small = base64.b64encode(thumbnail(decoder, storage.read(path))).decode()
+        return f'<img alt="" src="data:image/jpeg;base64,{small}">'
     return ""
 
 
