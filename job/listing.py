@@ -197,7 +197,7 @@ def _children(path: str, root: str, endings: tuple[str, ...]) -> tuple[Iterator[
             if name.startswith("."):
                 continue
             if entry.is_folder:
-                if not _is_loop(entry.address, root):
+                if not is_loop(entry.address, root):
                     folders.append(entry.address)
             elif name.lower().endswith(endings):
                 yield _image(entry, label)
@@ -214,7 +214,7 @@ def _image(entry: storage.Entry, label: str | None) -> Image:
     return Image(path, label, entry.length, None, NAME_NOT_UTF8)
 
 
-def _is_loop(path: str, root: str) -> bool:
+def is_loop(path: str, root: str) -> bool:
     """Return whether a folder is one of its own ancestors again, by way of a link."""
     if storage.is_s3(path):
         return False

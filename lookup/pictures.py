@@ -1,14 +1,13 @@
 """The pictures that were named on a command line: files, folders read recursively, addresses on S3."""
 
-import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from job import storage
 from job.errors import JobError
-from job.settings import DEFAULT_INCLUDE
+from job.listing import is_loop
+from job.settings import Settings
 
-_ENDINGS = tuple(f".{ending}" for ending in DEFAULT_INCLUDE.split(","))
+_ENDINGS = Settings().endings
 
 
 def find(names: Iterable[str]) -> list[str]:
@@ -26,7 +25,7 @@ def find(names: Iterable[str]) -> list[str]:
             if not storage.stat(address).is_folder:
                 found[address] = None
                 continue
-            inside = sorted(_below(address, frozenset()))
+            inside = sorted(_below(address, address))
         except OSError as error:
             raise JobError(f"cannot read {error.filename or name}: {error.strerror or error}") from None
         if not inside:
@@ -35,13 +34,13 @@ def find(names: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def _below(folder: str, above: frozenset[str]) -> Iterator[str]:
-    """Yield the pictures in a folder and those below; `above` are real paths of it, so that circles of links end."""
-    real = folder if storage.is_s3(folder) else os.path.realpath(folder)
-    if real in above:
-        return
+def _below(folder: str, root: str) -> Iterator[str]:
+    """Yield the pictures in a folder and those below, by the job's own rules."""
     for entry in storage.scan(folder):
+        if storage.name(entry.address).startswith("."):
+            continue
         if entry.is_folder:
-            yield from _below(entry.address, above | {real})
-        elif entry.address.lower().endswith(_ENDINGS) and not Path(entry.address).name.startswith("."):
+            if not is_loop(entry.address, root):
+                yield from _below(entry.address, root)
+        elif entry.address.lower().endswith(_ENDINGS):
             yield entry.address

@@ -90,6 +90,8 @@ def test_one_of_many_that_cannot_be_used(
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "bad.jpg").write_bytes(b"no picture")
     (tmp_path / "notes.txt").write_text("not looked at")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "not-looked-at.jpg").write_bytes(b"as by the job")
     (tmp_path / "below" / "round").symlink_to(tmp_path)
     out, _ = told(capsys, "classify", tmp_path, "--output", output, "--csv", status=1)
     good, bad = sorted(csv.DictReader(io.StringIO(out), delimiter=";"), key=lambda row: row["error"])
