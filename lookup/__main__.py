@@ -5,12 +5,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 from job import storage
 from job.errors import JobError
 from job.image import Rejected
 from job.progress import Progress, terminal
-from lookup.catalogue import Catalogue
+from job.settings import DEFAULT_MAX_PIXELS
+from lookup.catalogue import Answer, Catalogue, Neighbour
 from lookup.embed import Embedders, Point
 from lookup.evaluate import as_json as evaluation_as_json
 from lookup.evaluate import as_text as evaluation_as_text
@@ -28,6 +30,7 @@ examples:
   python -m lookup serve --output results --port 8000
 """
 _MOST_NEIGHBOURS = 1_000
+_ASKED_AT_A_TIME = 64
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=_number(0, 65_535), default=8000, metavar="N", help="(default: %(default)s)")
     serve.add_argument("--max-megabytes", type=_number(1, 1_024), default=20, metavar="N",
                        help="size of a picture that is taken (default: %(default)s)")  # fmt: skip
-    serve.add_argument("--max-pixels", type=_number(1, 178_956_970), default=50_000_000, metavar="N",
+    serve.add_argument("--max-pixels", type=_number(1, DEFAULT_MAX_PIXELS), default=50_000_000, metavar="N",
                        help="pixels of a picture that is taken (default: %(default)s)")  # fmt: skip
     serve.add_argument("--workers", type=_number(1, 256), default=os.cpu_count() or 1, metavar="N",
                        help="pictures that are worked on at a time (default: one a core)")  # fmt: skip
@@ -115,38 +118,46 @@ def _number(low: int, high: int) -> Callable[[str], int]:
 def _search(options: argparse.Namespace) -> int:
     catalogue = Catalogue(options.output, terminal())
 
-    def tell(path: str, point: Point) -> Told:
-        return Told(path, catalogue.search([point], options.k)[0])
+    def ask(points: list[Point]) -> list[tuple[list[Neighbour], None]]:
+        return [(neighbours, None) for neighbours in catalogue.search(points, options.k)]
 
-    return _told(options, catalogue, tell)
+    return _told(options, catalogue, ask)
 
 
 def _classify(options: argparse.Namespace) -> int:
     catalogue = Catalogue(options.output, terminal())
     catalogue.prepare()
 
-    def tell(path: str, point: Point) -> Told:
-        answer = catalogue.classify([point], options.k)[0]
-        return Told(path, answer.neighbours, answer)
+    def ask(points: list[Point]) -> list[tuple[list[Neighbour], Answer]]:
+        return [(answer.neighbours, answer) for answer in catalogue.classify(points, options.k)]
 
-    return _told(options, catalogue, tell)
+    return _told(options, catalogue, ask)
 
 
-def _told(options: argparse.Namespace, catalogue: Catalogue, tell: Callable[[str, Point], Told]) -> int:
+def _told(
+    options: argparse.Namespace,
+    catalogue: Catalogue,
+    ask: Callable[[list[Point]], Sequence[tuple[list[Neighbour], Answer | None]]],
+) -> int:
     """Print what is told of each picture that was asked about; return the exit status."""
     paths = find(options.pictures)
-    all_told = []
+    all_told: list[Told] = []
     with Embedders(catalogue.recipe, min(len(paths), os.cpu_count() or 1)) as embedders:
         progress = terminal() if len(paths) > 1 else Progress()
         with progress.counting("looked up", len(paths)) as update:
-            for path, point in _points(paths, embedders):
-                shown = storage.text(path)
-                if isinstance(point, Rejected):
-                    all_told.append(Told(shown, [], error=str(point)))
-                else:
-                    all_told.append(tell(shown, point))
+            points = _points(paths, embedders)
+            # Many at a time: each search reads the whole index.
+            while some := list(islice(points, _ASKED_AT_A_TIME)):
+                usable = [point for _, point in some if isinstance(point, Point)]
+                answers = iter(ask(usable) if usable else ())
+                for path, point in some:
+                    shown = storage.text(path)
+                    if isinstance(point, Rejected):
+                        all_told.append(Told(shown, [], error=str(point)))
+                    else:
+                        all_told.append(Told(shown, *next(answers)))
                 update(len(all_told))
-    print(options.form(all_told).rstrip("\n"))
+    print(options.form(all_told))
     return 1 if any(told.error for told in all_told) else 0
 
 

@@ -110,7 +110,7 @@ def as_csv(all_told: Sequence[Told]) -> str:
         }
         for told in all_told
     ]
-    return csv_text(pa.Table.from_pylist(rows, _CSV))
+    return csv_text(pa.Table.from_pylist(rows, _CSV)).removesuffix("\n")
 
 
 def as_html(all_told: Sequence[Told]) -> str:
