@@ -5,18 +5,17 @@ on views of each turning about one axis, then the question for views about anoth
 plain nearest neighbour on the features, one on colours alone, and a logistic regression on the features.
 """
 
-import io
 import tempfile
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.features import session
 from benchmarks.harness import bench, parser
+from benchmarks.latency import vectors
 from bootstrap.embedded import orchard
 from bootstrap.model import Wish, make
 from job.featurize import featurize
@@ -24,7 +23,6 @@ from job.neighbours import wilson
 from job.quiet import quiet
 from job.reduce import reduce
 from job.settings import Settings
-from job.store import read_features
 from lookup.catalogue import Catalogue
 from lookup.embed import Embedder
 
@@ -40,9 +38,7 @@ def render(folder: Path, fruits: int, plain: int, other: int) -> None:
             place = folder / kind / str(fruit)
             place.mkdir(parents=True)
             for number, picture in enumerate(pictures):
-                file = io.BytesIO()
-                Image.fromarray(picture).save(file, "JPEG", quality=92)
-                (place / f"{number:03d}.jpg").write_bytes(file.getvalue())
+                Image.fromarray(picture).save(place / f"{number:03d}.jpg", quality=92)
 
 
 def colours(paths: list[Path]) -> Features:
@@ -62,13 +58,6 @@ def nearest(known: Features, labels: Labels, asked: Features) -> Labels:
     return named
 
 
-def features(output: Path) -> dict[str, NDArray[np.float32]]:
-    """Return the features of an output's current pictures by path."""
-    table = read_features(str(output))
-    assert isinstance(table, pa.Table)
-    return dict(zip(table.column("path").to_pylist(), map(np.array, table.column("features").to_pylist()), strict=True))
-
-
 def main() -> None:
     """Run the command."""
     told = parser("naming", __doc__, rounds=1)
@@ -86,10 +75,9 @@ def main() -> None:
             featurize(spark, settings)
         reduce(spark, Settings(output=str(folder / "known-results"), report=False))
 
-        vectors = features(folder / "known-results") | features(folder / "asked-results")
         known, asked = (sorted((folder / kind).glob("*/*.jpg")) for kind in ("known", "asked"))
         labels, right = (np.array([path.parent.name for path in paths]) for paths in (known, asked))
-        seen, shown = (np.array([vectors[str(path)] for path in paths], float) for paths in (known, asked))
+        seen, shown = (vectors(str(folder / f"{kind}-results"), "").astype(float) for kind in ("known", "asked"))
         catalogue = Catalogue(str(folder / "known-results"))
         with Embedder(catalogue.recipe) as embedder:
             points = [embedder.point(path.read_bytes()) for path in asked]
@@ -97,7 +85,7 @@ def main() -> None:
         scale = seen.std()
         linear = LogisticRegression(max_iter=200).fit(seen / scale, labels)
         named = {
-            "lookup classify": np.array([(answer.neighbours and answer.label) or "" for answer in answers]),
+            "lookup classify": np.array([answer.label or "" for answer in answers]),
             "nearest by features": nearest(seen, labels, shown),
             "nearest by colours": nearest(colours(known), labels, colours(asked)),
             "logistic regression": linear.predict(shown / scale),

@@ -181,7 +181,8 @@ def _reduce(
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.most_common())
         raise RunError(f"no image can be used; rejected: {reasons}")
     basis = known or _fit(settings, summary.moments, current)
-    storage.write(storage.join(work.output, work.model, BASIS), basis.to_bytes())
+    saved = basis.to_bytes()
+    storage.write(storage.join(work.output, work.model, BASIS), saved)
     _say_components(progress, settings, basis, known)
     seconds["pca"] = clock.lap()
 
@@ -189,7 +190,7 @@ def _reduce(
     groups = deal(current.selections, max(cores, -(-summary.ok.total() * k // _TASK_VALUES)))
     written = run_tasks(spark, _project, [_Projection(work, *group) for group in enumerate(groups)])
     index = [part for part in written if part]
-    write_description(storage.join(work.output, work.index), _describe(work, basis, index))
+    write_description(storage.join(work.output, work.index), _describe(work, saved, k, index))
     parts = [storage.join(work.output, work.results, _parquet(part)) for part in index]
     seconds["results"] = clock.lap()
     validation = validate(current, summary, run_tasks(spark, read_back, [Part(part, k) for part in parts]), basis)
@@ -315,10 +316,9 @@ def _parquet(part: IndexPart) -> str:
     return part.name.replace(".arrow", ".parquet")
 
 
-def _describe(work: _Work, basis: Basis, parts: list[IndexPart]) -> IndexDescription:
-    sha256 = hashlib.sha256(basis.to_bytes()).hexdigest()
-    rows = sum(part.rows for part in parts)
-    return IndexDescription(work.run, work.current.fingerprint, sha256, rows, len(basis.components), tuple(parts))
+def _describe(work: _Work, basis: bytes, k: int, parts: list[IndexPart]) -> IndexDescription:
+    sha256, rows = hashlib.sha256(basis).hexdigest(), sum(part.rows for part in parts)
+    return IndexDescription(work.run, work.current.fingerprint, sha256, rows, k, tuple(parts))
 
 
 def _versions(spark: "SparkSession") -> dict[str, str]:

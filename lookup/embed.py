@@ -16,7 +16,7 @@ from job.isolated import Decoder, Way
 from job.model import Engine, Model, read_model
 from job.pca import Basis
 from job.quiet import quiet
-from job.reduce import BASIS, read_basis
+from job.reduce import BASIS
 from job.settings import Settings
 
 
@@ -69,10 +69,13 @@ def read_recipe(output: str, run: dict[str, Any], description: IndexDescription)
             " run python -m job run again with the model that shall be used"
         )
     address = storage.join(output, run["results"]["pca_model"], BASIS)
-    basis = read_basis(address)
-    if sha256(storage.read(address)).hexdigest() != description.basis_sha256:
+    try:
+        data = storage.read(address)
+    except (FileNotFoundError, NotADirectoryError):
+        raise JobError(f"no basis at {address}; python -m job reduce makes it anew") from None
+    if sha256(data).hexdigest() != description.basis_sha256:
         raise JobError(f"{address} is not the basis that the index was made with; python -m job reduce makes both anew")
-    return Recipe(decoding(model, settings), model, basis)
+    return Recipe(decoding(model, settings), model, Basis.from_bytes(data, address))
 
 
 class Embedder:

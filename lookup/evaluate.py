@@ -140,13 +140,7 @@ def _by_label(lesson: Lesson, names: list[str], several: NDArray[np.bool_]) -> l
                 _share(lesson.grouped.right[own & several]),
             )
         )
-    return sorted(found, key=lambda one: (_worse(one), one.label))
-
-
-def _worse(label: LabelShare) -> float:
-    """Return the more honest of a label's shares."""
-    shares = [share.value for share in (label.grouped, label.naive) if share.value is not None]
-    return shares[0]
+    return sorted(found, key=lambda one: ((one.grouped if one.grouped.total else one.naive).value, one.label))
 
 
 def _calibration_error(lesson: Lesson, outcome: Outcome, chosen: NDArray[np.bool_]) -> float | None:

@@ -230,14 +230,14 @@ class _Limited:
         if self._open >= self._most_open:
             await _fault(503, "too many requests are waiting; try again in a few seconds")(scope, receive, send)
             return
-        arrived, end, complete = 0, time.monotonic() + self._seconds, False
+        arrived, end, complete = 0, asyncio.get_running_loop().time() + self._seconds, False
 
         async def bounded() -> Message:
             nonlocal arrived, complete
             if complete:  # what comes now is that the client goes, whenever it does
                 return await receive()
             try:
-                async with asyncio.timeout_at(asyncio.get_running_loop().time() + end - time.monotonic()):
+                async with asyncio.timeout_at(end):
                     message = await receive()
                     arrived += len(message.get("body", b""))
                     while arrived > self._most and message.get("more_body") and arrived < _DRAINED * self._most:
