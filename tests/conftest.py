@@ -3,14 +3,14 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, sync_playwright
 from pyspark.sql import SparkSession
 
 from bootstrap.model import Wish
@@ -125,6 +125,18 @@ def moto_endpoint() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+def watch(page: Page, troubles: list[str], expected: Callable[[ConsoleMessage], bool]) -> None:
+    """Note what a page has on its console that is not expected, its errors, and the dialogs that it opens."""
+
+    def refuse(dialog: Dialog) -> None:
+        troubles.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("console", lambda message: None if expected(message) else troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("dialog", refuse)
 
 
 @pytest.fixture(scope="session")

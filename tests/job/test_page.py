@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Dialog, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from job.report import page_file, render
+from tests.conftest import watch
 from tests.job.page_data import HOSTILE, page_data
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,18 +25,12 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Show]:
     troubles: list[str] = []
     pages = []
 
-    def refuse(dialog: Dialog) -> None:
-        troubles.append(dialog.message)
-        dialog.dismiss()
-
     def open_page(data: dict[str, Any], width: int = 1400, *, drawn: bool = True, **options: Any) -> Page:
         file = tmp_path / "report.html"
         file.write_text(render(data))
         page = browser.new_page(viewport={"width": width, "height": 900}, **options)
         pages.append(page)
-        page.on("console", lambda message: troubles.append(message.text) if message.type != "log" else None)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("dialog", refuse)
+        watch(page, troubles, expected=lambda message: message.type == "log")
         page.on("request", lambda request: troubles.append(request.url) if foreign(request.url, file) else None)
         page.goto(file.as_uri())
         if drawn:

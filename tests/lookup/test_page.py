@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Dialog, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
+from tests.conftest import watch
 from tests.lookup.test_service import Service, start
 
 Show = Callable[..., Page]
@@ -38,16 +39,10 @@ def show(browser: Browser, service: Service) -> Iterator[Show]:
     troubles: list[str] = []
     pages = []
 
-    def refuse(dialog: Dialog) -> None:
-        troubles.append(dialog.message)
-        dialog.dismiss()
-
     def open_page(width: int = 1400, expected: str = "no word", **options: object) -> Page:
         page = browser.new_page(viewport={"width": width, "height": 900}, **options)  # type: ignore[arg-type]
         pages.append(page)
-        page.on("console", lambda message: None if expected in message.text else troubles.append(message.text))
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("dialog", refuse)
+        watch(page, troubles, expected=lambda message: expected in message.text)
         page.goto(f"http://127.0.0.1:{service.port}/")
         expect(page.locator("#about")).to_contain_text("300 pictures with 12 labels")
         return page

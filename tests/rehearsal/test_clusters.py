@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import make_pictures
 from tests.rehearsal import cluster_proofs, grants, proofs
 from tests.rehearsal.checkout import checkout, need_everything
 from tests.rehearsal.proofs import Rehearsal
 from tests.rehearsal.stage import staged
-from tests.rehearsal.test_rehearsal import LABELS
+from tests.rehearsal.test_rehearsal import begun
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +23,8 @@ def rehearsal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("clusters")
     project = checkout(folder / "checkout", built)
     (folder / "runs").mkdir()
-    images = make_pictures(tmp_path_factory.mktemp("pictures"), LABELS, size=100)
-    names = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.jpg"))
     with staged(project, folder / "runs", {"WEIGHTS": "embedded"}, "cluster") as stage:
-        started = Rehearsal(stage, images, first=names[:12], later=names[12:], components=4)
-        started.upload(started.first)
-        proofs.first_run(started)
-        yield started
+        yield begun(stage, tmp_path_factory.mktemp("pictures"))
 
 
 def test_results_are_those_of_a_run_on_this_machine(rehearsal: Rehearsal) -> None:

@@ -38,7 +38,12 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module")
 def rehearsal(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
     """Return the rehearsal after its first run."""
-    images = make_pictures(tmp_path_factory.mktemp("pictures"), LABELS, size=100)
+    return begun(stage, tmp_path_factory.mktemp("pictures"))
+
+
+def begun(stage: Stage, folder: Path) -> Rehearsal:
+    """Make pictures in a folder, and return the rehearsal after its first run, which has some of them."""
+    images = make_pictures(folder, LABELS, size=100)
     names = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.jpg"))
     started = Rehearsal(stage, images, first=names[:12], later=names[12:], components=4)
     started.upload(started.first)
