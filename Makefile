@@ -83,9 +83,10 @@ run-local: $(if $(filter embedded,$(WEIGHTS)),.venv/run,.venv/all)
 serve: .venv/lookup
 	@$(VENV) -m lookup serve --output "$(OUTPUT)" $(ARGS)
 
-# Two files at a time: most tests wait more than they compute.
+# Two files at a time: most tests wait more than they compute. A worker that dies ends the run: beside one that took its
+# place, xdist waits for ever.
 test: setup
-	@$(VENV) -m pytest -n 2 --dist loadfile
+	@$(VENV) -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
 # Spark's, Ray's and Daft's ways of doing the same, which need other versions than the job does.
 RIVALS = .venv-bench/bin/python
