@@ -2,7 +2,7 @@
 
 Sixty rendered fruits that nothing was trained on, in fifteen families of four that differ in one group of traits: a run
 on views of each turning about one axis, then the question for views about another axis, under another light. Beside a
-plain nearest neighbour on the features, one on colours alone, and a logistic regression on the features.
+plain nearest neighbour on the features, one on colours alone, and a logistic regression on what lookup compares.
 """
 
 import tempfile
@@ -82,13 +82,15 @@ def main() -> None:
         with Embedder(catalogue.recipe) as embedder:
             points = [embedder.point(path.read_bytes()) for path in asked]
         answers = catalogue.classify(points, 1)
-        scale = seen.std()
-        linear = LogisticRegression(max_iter=200).fit(seen / scale, labels)
+        index = catalogue.index
+        places, asked_places = np.concatenate(index.blocks), np.stack([point.coordinates for point in points])
+        scale = places.std()
+        linear = LogisticRegression(max_iter=300).fit(places / scale, np.array(index.names)[index.labels])
         named = {
             "lookup classify": np.array([answer.label or "" for answer in answers]),
             "nearest by features": nearest(seen, labels, shown),
             "nearest by colours": nearest(colours(known), labels, colours(asked)),
-            "logistic regression": linear.predict(shown / scale),
+            "logistic regression": linear.predict(asked_places / scale),
         }
         found.say(f"{options.fruits} fruits, {len(known):,} views known, {len(asked):,} about another axis asked")
         for way, names in named.items():

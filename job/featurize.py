@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from job import storage
 from job.errors import JobError
 from job.fetch import check_readable, fetched, refused
+from job.histogram import colour_shares
 from job.image import DECODER_VERSION, Rejected
 from job.isolated import Decoder, Way
 from job.listing import Image, Part, check_images, list_images
@@ -371,13 +372,14 @@ def _row(image: Image, data: bytes | Rejected, decoder: Decoder, engine: Engine)
         picture = decoder.decode(data)
     except Rejected as rejected:
         return row | {"status": REJECTED, "reason": rejected.reason, "error": rejected.error}
-    features = engine.features(picture.pixels)
-    return row | {"status": OK, "width": picture.width, "height": picture.height, "features": features}
+    vectors = {"features": engine.features(picture.pixels), "colours": colour_shares(picture.pixels)}
+    return row | {"status": OK, "width": picture.width, "height": picture.height} | vectors
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:
     columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in SCHEMA.names}
-    columns["features"] = _lists(columns["features"])
+    for name in ("features", "colours"):
+        columns[name] = _lists(columns[name])
     return pa.table(columns, schema=SCHEMA)
 
 

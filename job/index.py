@@ -11,30 +11,48 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from job import storage
 from job.errors import JobError
+from job.histogram import COLOURS
+from job.pca import Basis
 
 INDEX = "index.json"
-FORMAT = 1
+FORMAT = 2
 _NAME = re.compile(r"part-\d+\.arrow")
 
 
 def schema(k: int) -> pa.Schema:
     """Return the schema of a part.
 
-    `components` are the k centred coordinates, `residual` is the Euclidean distance of the features from their
-    projection on the basis: what the components do not tell.
+    `coordinates` are those of `locate`: k components, then the colours. `residual` is the Euclidean distance of the
+    features from their projection on the basis: what the components do not tell.
     """
     return pa.schema(
         [
             ("path", pa.string()),
             ("label", pa.dictionary(pa.int32(), pa.string())),
             ("residual", pa.float32()),
-            ("components", pa.list_(pa.field("element", pa.float32()), k)),
+            ("coordinates", pa.list_(pa.field("element", pa.float32()), k + COLOURS)),
         ]
     )
+
+
+def locate(
+    basis: Basis, features: NDArray[np.float32], colours: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return where pictures lie: coordinates [n, k + 128] and residuals [n], of features [n, d] and colours [n, 128].
+
+    The first k coordinates are the centred components. The others are the square roots of the shares of colours, so
+    that their products compare histograms (the Bhattacharyya coefficient), times the standard deviation of all features
+    together, so that what the network saw and what colours there are weigh about the same.
+    """
+    components, residuals = basis.split(features)
+    weighed = np.sqrt(colours) * np.sqrt(basis.total_variance)
+    return np.hstack([components, weighed]).astype(np.float32), residuals.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -60,7 +78,7 @@ class IndexDescription:
     basis_sha256 : str
         Hexadecimal digest of the basis that the components are coordinates on.
     pictures, components : int
-        Rows in all parts, and coordinates of each.
+        Rows in all parts, and how many of the coordinates are components.
     parts : tuple of IndexPart
     format : int
         Version of this description.

@@ -9,15 +9,15 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from job import storage
 from job.errors import JobError, RunError
+from job.histogram import COLOURS
 from job.image import DECODER_VERSION
-from job.index import IndexDescription, IndexPart, write_description, write_part
+from job.index import IndexDescription, IndexPart, locate, write_description, write_part
 from job.index import schema as index_schema
 from job.lock import check_held, locked
 from job.model import DESCRIPTION, TFLITE
@@ -294,22 +294,25 @@ def _project(task: _Projection) -> IndexPart | None:
 
 def _projected(task: _Projection, basis: Basis) -> Iterator[pa.RecordBatch]:
     schema = index_schema(len(basis.components))
-    for batch in read_batches(task.work.output, task.selections, ["path", "label", "status", "features"]):
+    for batch in read_batches(task.work.output, task.selections, ["path", "label", "status", "features", "colours"]):
         usable = batch.filter(pc.equal(batch.column("status"), OK))
-        coordinates, residuals = basis.split(vectors(usable, task.work.features))
+        shares = vectors(usable, COLOURS, "colours")
+        coordinates, residuals = locate(basis, vectors(usable, task.work.features), shares)
         columns = [
             usable.column("path"),
             usable.column("label").cast(schema.field("label").type),
-            pa.array(residuals.astype(np.float32)),
-            pa.FixedSizeListArray.from_arrays(coordinates.astype(np.float32).ravel(), type=schema.field(3).type),
+            pa.array(residuals),
+            pa.FixedSizeListArray.from_arrays(coordinates.ravel(), type=schema.field(3).type),
         ]
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def as_results(rows: pa.Table) -> pa.Table:
-    """Return the rows of an index as those of the results: without residuals, with the contract's types."""
-    renamed = rows.select(["path", "label", "components"]).rename_columns(RESULTS_SCHEMA.names)
-    return renamed.cast(RESULTS_SCHEMA)
+    """Return the rows of an index as those of the results: of the coordinates the components, the contract's types."""
+    coordinates = rows.column("coordinates")
+    components = pc.list_slice(coordinates, 0, coordinates.type.list_size - COLOURS)
+    columns = [rows.column("path"), rows.column("label"), components]
+    return pa.table(columns, RESULTS_SCHEMA.names).cast(RESULTS_SCHEMA)
 
 
 def _parquet(part: IndexPart) -> str:

@@ -26,11 +26,12 @@ from job.errors import JobError, RunError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-FORMAT = 1
+FORMAT = 2
 OK = "ok"
 REJECTED = "rejected"
 
-# One row an image version. `length` in bytes, `width` and `height` in pixels as stored, `features` [d] or null.
+# One row an image version. `length` in bytes, `width` and `height` in pixels as stored, `features` [d] and
+# `colours` [128], as `job.histogram` makes them, or null.
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -44,6 +45,7 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),
         ("features", pa.list_(pa.field("element", pa.float32()))),
         ("run", pa.string()),
+        ("colours", pa.list_(pa.field("element", pa.float32()))),
     ]
 )
 
@@ -229,7 +231,10 @@ def read_current(output: str) -> Current:
     except ValueError:
         raise JobError(f"{address} is damaged; run python -m job featurize again, nothing is inferred twice") from None
     if fields.get("format") != FORMAT:
-        raise JobError(f"{address} has format {fields.get('format')}, this version reads format {FORMAT}")
+        raise JobError(
+            f"{address} has format {fields.get('format')}, this version reads format {FORMAT};"
+            " run python -m job run again, which infers all images anew"
+        )
     selections = [Selection(File(*file), mask, rows) for file, mask, rows in fields.pop("selections")]
     return Current(**fields, selections=selections)
 
@@ -283,11 +288,11 @@ def read_file(output: str, file: File, columns: list[str]) -> Iterator[pa.Record
         raise RunError(f"{address} is damaged ({' '.join(str(error).split())[:200]}); {remedy}") from None
 
 
-def vectors(batch: pa.RecordBatch, d: int) -> NDArray[np.float32]:
-    """Return the features of usable rows as an array [n, d] float32."""
-    values = batch.column("features").flatten().to_numpy(zero_copy_only=False)
+def vectors(batch: pa.RecordBatch, d: int, column: str = "features") -> NDArray[np.float32]:
+    """Return the features, or another column of lists, of usable rows as an array [n, d] float32."""
+    values = batch.column(column).flatten().to_numpy(zero_copy_only=False)
     if len(values) != batch.num_rows * d:
-        raise RunError(f"features of {len(values)} values for {batch.num_rows} images, where each has {d}")
+        raise RunError(f"{column} of {len(values)} values for {batch.num_rows} images, where each has {d}")
     return np.asarray(values, np.float32).reshape(-1, d)
 
 
@@ -319,7 +324,8 @@ def read_features(output: str, spark: "SparkSession | None" = None) -> "pa.Table
     -------
     pyarrow.Table or pyspark.sql.DataFrame
         Columns `path`, `label` string, `length` int64 bytes, `modified` timestamp, `status` (`ok` or `rejected`),
-        `reason`, `error` string, `width`, `height` int32 pixels, `features` list<float32> [d], `run` string.
+        `reason`, `error` string, `width`, `height` int32 pixels, `features` list<float32> [d], `run` string,
+        `colours` list<float32> [128], see `job.histogram`.
     """
     output = storage.absolute(output)
     current = read_current(output)

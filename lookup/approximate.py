@@ -43,8 +43,8 @@ class Approximate:
     Parameters
     ----------
     index : Index
-    space : float32 array [k, k]
-        Components times this are what is compared.
+    space : float32 array [c, k]
+        Coordinates times this are what is compared.
     cache : Path
         Folder of this output's inverted files; one is made where it is not there, a minute for some millions of
         pictures, and those of other runs are deleted.
@@ -91,14 +91,14 @@ class Approximate:
         )
 
     def nearest(self, points: Vectors, count: int) -> Neighbours:
-        """Return the `count` nearest pictures of points [q, k] among those in the cells that are looked at."""
+        """Return the `count` nearest pictures of points [q, c] among those in the cells that are looked at."""
         similarities, pictures = self._cells.search(unit(points @ self._space), count)
         similarities[pictures < 0] = -np.inf
         return Neighbours(pictures, np.minimum(similarities, 1))
 
     def _measured(self, index: Index) -> _Description:
         """Look at twice as many cells until enough of the true neighbours are found."""
-        asked = index.components(np.random.default_rng(0).choice(len(index), _ASKED))
+        asked = index.coordinates(np.random.default_rng(0).choice(len(index), _ASKED))
         true = Search(index, self._space).nearest(asked, VOTERS).pictures
         self._cells.nprobe = 8
         while True:
@@ -117,7 +117,7 @@ def _place(index: Index, space: Vectors) -> Any:
     inverted: Any = faiss.index_factory(k, f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
     inverted.cp.max_points_per_centroid = _TRAINING
     some = np.random.default_rng(0).choice(len(index), min(len(index), _TRAINING * cells), replace=False)
-    inverted.train(unit(index.components(np.sort(some)) @ space))
+    inverted.train(unit(index.coordinates(np.sort(some)) @ space))
     for block in index.blocks:
         inverted.add(unit(block @ space))
     return inverted

@@ -15,7 +15,7 @@ from lookup.embed import Point, Recipe, read_recipe
 from lookup.index import Index, cache, open_index, read_results
 from lookup.judge import Judge, read_judge
 from lookup.search import Search
-from lookup.votes import VOTERS, Vectors, distances, vote
+from lookup.votes import VOTERS, Vectors, distances, plain_space, vote
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Catalogue:
 
     @cached_property
     def _plain(self) -> Search | Approximate:
-        return self._search_in(np.eye(self.index.description.components, dtype=np.float32))
+        return self._search_in(plain_space(self.index.width, self.index.description.components))
 
     def _search_in(self, space: Vectors) -> Search | Approximate:
         if len(self.index) <= EXACT_UP_TO:
@@ -96,20 +96,20 @@ class Catalogue:
 
     def search(self, points: Sequence[Point], count: int) -> list[list[Neighbour]]:
         """Return the `count` nearest pictures of each point, the nearest first."""
-        near = self._plain.nearest(_components(points), count)
+        near = self._plain.nearest(_coordinates(points), count)
         return [self._neighbours(*row) for row in zip(near.pictures, near.similarities, strict=True)]
 
     def classify(self, points: Sequence[Point], count: int) -> list[Answer]:
         """Return what each point shows, with its `count` nearest pictures."""
         index, judge = self.index, self._judge
-        components, residuals = _components(points), np.array([point.residual for point in points])
-        near = self._learned.nearest(components, min(max(count, VOTERS), len(index)))
+        coordinates, residuals = _coordinates(points), np.array([point.residual for point in points])
+        near = self._learned.nearest(coordinates, min(max(count, VOTERS), len(index)))
         voters = near.pictures[:, :VOTERS]
         none = voters < 0  # an approximate search may find fewer
         votes = vote(np.where(none, -1, index.labels[voters]), near.similarities[:, :VOTERS])
-        others = index.components(voters.ravel()).reshape(*voters.shape, -1)
+        k, others = index.description.components, index.coordinates(voters.ravel()).reshape(*voters.shape, -1)
         others[none] = np.inf
-        known = (distances(components, residuals, others) <= judge.beyond) & (votes.labels >= 0)
+        known = (distances(coordinates[:, :k], residuals, others[..., :k]) <= judge.beyond) & (votes.labels >= 0)
         confidences = judge.calibration.confidence(votes.margins)
         return [
             Answer(
@@ -130,5 +130,5 @@ class Catalogue:
         ]
 
 
-def _components(points: Sequence[Point]) -> Vectors:
-    return np.stack([point.components for point in points])
+def _coordinates(points: Sequence[Point]) -> Vectors:
+    return np.stack([point.coordinates for point in points])

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from job import storage
 from job.errors import JobError
 from job.featurize import decoding, fingerprint
-from job.index import IndexDescription
+from job.histogram import colour_shares
+from job.index import IndexDescription, locate
 from job.isolated import Decoder, Way
 from job.model import Engine, Model, read_model
 from job.pca import Basis
@@ -22,9 +23,9 @@ from job.settings import Settings
 
 @dataclass(frozen=True)
 class Point:
-    """Where a picture lies: `components` float32 [k], centred, and `residual`, what they do not tell of it."""
+    """Where a picture lies: its coordinates float32 [c] and its residual, see `job.index.locate`."""
 
-    components: NDArray[np.float32]
+    coordinates: NDArray[np.float32]
     residual: float
 
 
@@ -104,9 +105,10 @@ class Embedder:
 
     def point(self, data: bytes) -> Point:
         """Return where a picture lies; raises `Rejected` with the reason for one that cannot be used."""
-        features = self._engine.features(self._decoder.decode(data).pixels)
-        coordinates, residuals = self._recipe.basis.split(features[None])
-        return Point(coordinates[0].astype(np.float32), float(residuals[0]))
+        pixels = self._decoder.decode(data).pixels
+        features, colours = self._engine.features(pixels), colour_shares(pixels)
+        coordinates, residuals = locate(self._recipe.basis, features[None], colours[None])
+        return Point(coordinates[0], float(residuals[0]))
 
 
 class Embedders:

@@ -33,8 +33,8 @@ class Index:
     Attributes
     ----------
     description : IndexDescription
-    blocks : list of float32 arrays [m, k]
-        The pictures' centred components, in their order; they are mapped, not read.
+    blocks : list of float32 arrays [m, c]
+        The pictures' coordinates, see `job.index.locate`, in their order; they are mapped, not read.
     residuals : float32 array [n]
         What the components do not tell of each: see `job.index.schema`.
     names : list of str
@@ -63,9 +63,15 @@ class Index:
         number = self.labels[picture]
         return None if number < 0 else self.names[number]
 
-    def components(self, pictures: NDArray[np.integer[Any]]) -> Vectors:
-        """Return the components [m, k] of some pictures."""
-        result = np.empty((len(pictures), self.description.components), np.float32)
+    @property
+    def width(self) -> int:
+        """Return the number of coordinates."""
+        width: int = self.blocks[0].shape[1]
+        return width
+
+    def coordinates(self, pictures: NDArray[np.integer[Any]]) -> Vectors:
+        """Return the coordinates [m, c] of some pictures."""
+        result = np.empty((len(pictures), self.width), np.float32)
         start = 0
         for block in self.blocks:
             inside = (pictures >= start) & (pictures < start + len(block))
@@ -117,15 +123,14 @@ def cache(kind: str, address: str) -> Path:
 
 
 def _index(description: IndexDescription, tables: list[pa.Table]) -> Index:
-    k = description.components
     chunks = [chunk for table in tables for chunk in table.column("label").chunks]
     names = sorted({name for chunk in chunks for name in chunk.dictionary.to_pylist()})
     numbers = {name: number for number, name in enumerate(names)}
     labels = [_numbers(chunk, numbers) for chunk in chunks]
-    vectors = [chunk for table in tables for chunk in table.column("components").chunks]
+    coordinates = [chunk for table in tables for chunk in table.column("coordinates").chunks]
     return Index(
         description,
-        [chunk.flatten().to_numpy(zero_copy_only=True).reshape(-1, k) for chunk in vectors],
+        [chunk.flatten().to_numpy(zero_copy_only=True).reshape(len(chunk), -1) for chunk in coordinates],
         np.concatenate([table.column("residual").to_numpy() for table in tables]),
         names,
         np.concatenate(labels),

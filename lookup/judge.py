@@ -17,10 +17,19 @@ from job import storage
 from job.errors import JobError
 from job.progress import Progress
 from lookup.index import Index, cache
-from lookup.trial import Outcome, Sample, cross_validate, distances_without_label, draw, grouped_folds, naive_folds
-from lookup.votes import Calibration, Vectors, calibrate, learn_space
+from lookup.trial import (
+    Outcome,
+    Sample,
+    cross_validate,
+    distances_without_label,
+    draw,
+    grouped_folds,
+    naive_folds,
+    space_of,
+)
+from lookup.votes import Calibration, Vectors, calibrate
 
-FORMAT = 1
+FORMAT = 2
 JUDGE = "judge.npz"
 # Pictures that are learned from: more take longer and change nothing that is seen.
 SAMPLE = 3_000
@@ -38,8 +47,8 @@ class Judge:
 
     Attributes
     ----------
-    space : float32 array [k, k]
-        What components are multiplied by before they are compared.
+    space : float32 array [c, k]
+        What coordinates are multiplied by before they are compared.
     calibration : Calibration
     beyond : float
         The distance, of `lookup.votes.distances`, beyond which a point is unknown.
@@ -95,8 +104,7 @@ def _learn(index: Index, most: int) -> Lesson:
     grouped, plain = (cross_validate(sample, folds, learned=learned) for learned in (True, False))
     on_groups = int(several.sum()) >= _FEW
     learned = not _worse(grouped.right[several], plain.right[several])
-    k = index.description.components
-    space = learn_space(sample.components, sample.labels) if learned else np.eye(k, dtype=np.float32)
+    space = space_of(sample, slice(None), learned=learned)
     fitted, chosen = (grouped, several) if on_groups else (naive, np.ones_like(several))
     calibration = calibrate(fitted.margins[chosen], fitted.right[chosen])
     strangers = distances_without_label(sample)
@@ -121,7 +129,7 @@ def read_judge(output: str, run: dict[str, Any], index: Index, progress: Progres
     for address in _places(output, run):
         with suppress(OSError):
             judge = Judge.from_bytes(storage.read(address))
-            if judge is not None and judge.space.shape[0] == index.description.components:
+            if judge is not None and judge.space.shape[0] == index.width:
                 return judge
     progress.say("learning from the results how sure a name is, and what is unknown: once for each run")
     judge = learn(index).judge

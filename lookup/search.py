@@ -1,6 +1,6 @@
 """Points in, the nearest pictures out. Exact, by blocks of matrix products.
 
-Letters: n pictures, k components, q points that are asked about, m neighbours of each.
+Letters: n pictures, c coordinates, k dimensions of the space, q points that are asked about, m neighbours of each.
 """
 
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ class Neighbours:
 
 
 class Search:
-    """Finds the nearest pictures of an index in the space that a matrix makes of its components.
+    """Finds the nearest pictures of an index in the space that a matrix makes of its coordinates.
 
     Parameters
     ----------
     index : Index
-    space : float32 array [k, k]
-        Components times this are what is compared.
+    space : float32 array [c, k]
+        Coordinates times this are what is compared.
     """
 
     def __init__(self, index: Index, space: Vectors) -> None:
@@ -44,7 +44,7 @@ class Search:
         self._inverse = [_inverse_lengths(block @ space) for block in index.blocks]
 
     def nearest(self, points: Vectors, count: int) -> Neighbours:
-        """Return the `count` nearest pictures of points [q, k]."""
+        """Return the `count` nearest pictures of points [q, c]."""
         parts = [self._nearest(points[start : start + _POINTS], count) for start in range(0, len(points), _POINTS)]
         if not parts:
             return Neighbours(np.zeros((0, count), np.int64), np.zeros((0, count), np.float32))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookup.index import Index
-from lookup.votes import VOTERS, Labels, Vectors, distances, label_means, learn_space, unit, vote
+from lookup.votes import VOTERS, Labels, Vectors, distances, label_means, learn_space, plain_space, unit, vote
 
 FOLDS = 5
 # Pictures whose squared distance is at most this share of what it is between pictures of their labels, in the mean,
@@ -21,13 +21,16 @@ class Sample:
 
     Attributes
     ----------
+    coordinates : float32 array [n, c]
     components : float32 array [n, k]
+        The first of the coordinates; by them is told what is a near-duplicate, and what is far.
     residuals : float32 array [n]
     labels : int array [n]
     groups : int array [n]
         Near-duplicates, and what they are near-duplicates of in turn, have one number.
     """
 
+    coordinates: Vectors
     components: Vectors
     residuals: NDArray[np.float32]
     labels: Labels
@@ -46,8 +49,9 @@ def draw(index: Index, most: int) -> Sample:
     labelled = np.flatnonzero(index.labels >= 0)
     if len(labelled) > most:
         labelled = np.sort(np.random.default_rng(0).choice(labelled, most, replace=False))
-    components, labels = index.components(labelled), index.labels[labelled]
-    return Sample(components, index.residuals[labelled], labels, _groups(components, labels))
+    coordinates, labels = index.coordinates(labelled), index.labels[labelled]
+    components = coordinates[:, : index.description.components]
+    return Sample(coordinates, components, index.residuals[labelled], labels, _groups(components, labels))
 
 
 def _groups(components: Vectors, labels: Labels) -> NDArray[np.int64]:
@@ -127,11 +131,11 @@ def cross_validate(sample: Sample, folds: NDArray[np.int64], *, learned: bool) -
         asked, known = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         if not len(known):
             continue
-        space = _space(sample, known, learned=learned)
-        reference = unit(sample.components[known] @ space)
+        space = space_of(sample, known, learned=learned)
+        reference = unit(sample.coordinates[known] @ space)
         for start in range(0, len(asked), _ROWS):
             rows = asked[start : start + _ROWS]
-            likeness = unit(sample.components[rows] @ space) @ reference.T
+            likeness = unit(sample.coordinates[rows] @ space) @ reference.T
             count = min(VOTERS, len(known))
             near = np.argpartition(likeness, -count, axis=1)[:, -count:]
             counted = vote(sample.labels[known[near]], np.take_along_axis(likeness, near, 1))
@@ -140,10 +144,11 @@ def cross_validate(sample: Sample, folds: NDArray[np.int64], *, learned: bool) -
     return Outcome(votes, margins, votes == sample.labels, far)
 
 
-def _space(sample: Sample, known: NDArray[np.intp], *, learned: bool) -> Vectors:
+def space_of(sample: Sample, known: NDArray[np.intp] | slice, *, learned: bool) -> Vectors:
+    """Return the space in which pictures are compared: what some of the sample teach, or of components as they are."""
     if learned:
-        return learn_space(sample.components[known], sample.labels[known])
-    return np.eye(sample.components.shape[1], dtype=np.float32)
+        return learn_space(sample.coordinates[known], sample.labels[known])
+    return plain_space(sample.coordinates.shape[1], sample.components.shape[1])
 
 
 def distances_without_label(sample: Sample) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Neighbours in, a label out: the mathematics of naming a picture. NumPy only.
 
-Letters: n pictures that are known, q that are asked about, k components, m voters. A label is a number from 0 on, -1
-where there is none.
+Letters: n pictures that are known, q that are asked about, c coordinates, of which k are components, m voters. A label
+is a number from 0 on, -1 where there is none.
 """
 
 from dataclasses import dataclass
@@ -49,26 +49,31 @@ def vote(labels: Labels, similarities: NDArray[np.floating[Any]]) -> Votes:
     return Votes(np.where(total > 0, labels[rows, winner], -1).astype(np.int64), margins)
 
 
-def learn_space(components: Vectors, labels: Labels) -> Vectors:
-    """Return the matrix [k, k] that evens out what pictures of one label differ by, from components [n, k].
+def plain_space(coordinates: int, components: int) -> Vectors:
+    """Return the matrix [c, k] that leaves of coordinates the components, as they are."""
+    return np.eye(coordinates, components, dtype=np.float32)
+
+
+def learn_space(coordinates: Vectors, labels: Labels) -> Vectors:
+    """Return the matrix [c, c] that evens out what pictures of one label differ by, from coordinates [n, c].
 
     The inverse square root of the mean covariance within labels, shrunk towards a multiple of the identity: directions
     in which one fruit's pictures vary count less, others more (within-class covariance normalisation: Hatch, Kajarekar,
     Stolcke, Interspeech 2006). The identity where no label has two pictures that differ.
     """
-    k, numbers = components.shape[1], labels[labels >= 0]
+    c, numbers = coordinates.shape[1], labels[labels >= 0]
     names, places, counts = np.unique(numbers, return_inverse=True, return_counts=True)
     free = len(numbers) - len(names)
     if free < 1:
-        return np.eye(k, dtype=np.float32)
-    values = components[labels >= 0].astype(np.float64)
+        return np.eye(c, dtype=np.float32)
+    values = coordinates[labels >= 0].astype(np.float64)
     apart = values - label_means(values, places, counts)[places]
     within = apart.T @ apart
     if np.trace(within) <= 0:
-        return np.eye(k, dtype=np.float32)
+        return np.eye(c, dtype=np.float32)
     within /= free
-    even = np.trace(within) / k
-    variances, directions = np.linalg.eigh((1 - _SHRINKAGE) * within + _SHRINKAGE * even * np.eye(k))
+    even = np.trace(within) / c
+    variances, directions = np.linalg.eigh((1 - _SHRINKAGE) * within + _SHRINKAGE * even * np.eye(c))
     return np.asarray(directions / np.sqrt(variances / even) @ directions.T, np.float32)
 
 

@@ -1,5 +1,6 @@
 """The main job on a session that exists: what is inferred, what is reused, what is written."""
 
+import colorsys
 import csv
 import json
 import os
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from PIL import Image
 from pyspark.sql import SparkSession
 
 from job.errors import JobError, RunError
@@ -82,6 +84,20 @@ def test_results_are_the_centred_projection_of_the_features(spark: SparkSession,
     u, s, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
     ours = matrix(settings).filter(like="pca_").to_numpy()
     assert np.allclose(np.abs(ours), np.abs(u[:, :5] * s[:5]), atol=1e-6 * np.abs(ours).max())
+
+
+def test_colours_are_those_of_the_pictures(spark: SparkSession, settings: Settings) -> None:
+    featurize(spark, settings)
+    table = read_features(settings.output)
+    assert isinstance(table, pa.Table)
+    for row in table.to_pandas().itertuples():
+        square = Image.open(row.path).convert("RGB").resize((32, 32), Image.Resampling.BICUBIC)
+        expected = np.zeros(128)
+        for pixel in np.asarray(square).reshape(-1, 3).tolist():
+            hue, saturation, value = colorsys.rgb_to_hsv(*(sample / 255 for sample in pixel))
+            expected[4 * (round(32 * hue) % 32) + 2 * (saturation >= 0.5) + (value >= 0.5)] += 1 / 1024
+        # Pillow rounds hues to 256 steps, so of 20 pixels one goes to the colour beside its own.
+        assert np.abs(row.colours - expected).sum() < 0.2
 
 
 def test_second_run_infers_nothing_and_gives_the_same(spark: SparkSession, settings: Settings) -> None:

@@ -45,9 +45,10 @@ def test_it_is_the_results_again(output: Path) -> None:
     assert sorted(paths) == sorted(expected.index)
     found = expected.loc[paths]
     assert [index.label(row) for row in range(len(index))] == found["label"].tolist()
-    assert np.array_equal(np.concatenate(index.blocks), np.stack(found["pca_features"].tolist()))
+    k = index.description.components
+    assert np.array_equal(np.concatenate(index.blocks)[:, :k], np.stack(found["pca_features"].tolist()))
     some = np.array([250, 0, 17, 299])
-    assert np.array_equal(index.components(some), np.stack(found["pca_features"].iloc[some].tolist()))
+    assert np.array_equal(index.coordinates(some)[:, :k], np.stack(found["pca_features"].iloc[some].tolist()))
 
 
 def test_residuals_are_what_the_components_leave(output: Path) -> None:
@@ -59,6 +60,18 @@ def test_residuals_are_what_the_components_leave(output: Path) -> None:
     values = np.stack([features[index.path(row)] for row in range(len(index))]).astype(float) - basis.mean
     left = values - values @ basis.components.T @ basis.components
     assert np.allclose(index.residuals, np.linalg.norm(left, axis=1), rtol=1e-4)
+
+
+def test_colours_are_beside_the_components(output: Path) -> None:
+    index = opened(output)
+    [basis] = [Basis.from_bytes(path.read_bytes(), "") for path in (output / "pca_model").glob("*/basis.npz")]
+    table = read_features(str(output))
+    assert isinstance(table, pa.Table)
+    colours = table.to_pandas().set_index("path")["colours"]
+    expected = np.stack([colours[index.path(row)] for row in range(len(index))])
+    beside = np.concatenate(index.blocks)[:, index.description.components :]
+    assert np.allclose(beside**2 / basis.total_variance, expected, atol=1e-6)
+    assert np.allclose(expected.sum(axis=1), 1, atol=1e-6)
 
 
 def test_it_is_mapped_not_read(output: Path) -> None:

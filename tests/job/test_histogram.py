@@ -1,0 +1,44 @@
+"""Shares of colours: by hand, by Python's own colour arithmetic, and in a run's features."""
+
+import colorsys
+
+import numpy as np
+import pytest
+
+from job.histogram import COLOURS, HUES, colour_shares
+
+
+def picture(*colours: tuple[int, int, int], side: int = 96) -> np.ndarray:
+    """Return a square picture of upright stripes as broad as each other."""
+    stripes = np.repeat(np.array(colours, np.uint8), side // len(colours), axis=0)
+    return np.tile(stripes, (side, 1, 1))
+
+
+@pytest.mark.parametrize("hue", range(HUES))
+@pytest.mark.parametrize("saturated", [0, 1])
+@pytest.mark.parametrize("light", [0, 1])
+def test_each_colour_has_its_place(hue: int, saturated: int, light: int) -> None:
+    red, green, blue = colorsys.hsv_to_rgb(hue / HUES, 0.25 + saturated / 2, 0.25 + light / 2)
+    shares = colour_shares(picture((round(255 * red), round(255 * green), round(255 * blue))))
+    assert shares.nonzero()[0].tolist() == [4 * hue + 2 * saturated + light]
+    assert shares.dtype == np.float32
+
+
+def test_shares_of_four_stripes() -> None:
+    shares = colour_shares(picture((255, 255, 255), (255, 0, 0), (0, 0, 255), (0, 0, 0)))
+    # White: no saturation, full value; blue is two thirds of a turn from red: 21.3 of 32.
+    assert {int(place): shares[place] for place in shares.nonzero()[0]} == {0: 0.25, 1: 0.25, 3: 0.25, 4 * 21 + 3: 0.25}
+
+
+@pytest.mark.parametrize("side", [1, 31, 32, 96, 224, 320])
+def test_any_side(side: int) -> None:
+    pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8)
+    shares = colour_shares(pixels)
+    assert shares.shape == (COLOURS,)
+    assert shares.sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_large_pictures_are_counted_in_part_and_alike() -> None:
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (32, 32, 3), np.uint8)
+    assert np.array_equal(colour_shares(small.repeat(7, axis=0).repeat(7, axis=1)), colour_shares(small))
