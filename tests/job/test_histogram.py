@@ -18,7 +18,7 @@ def picture(*colours: tuple[int, int, int], side: int = 96) -> np.ndarray:
 @pytest.mark.parametrize("saturated", [0, 1])
 @pytest.mark.parametrize("light", [0, 1])
 def test_each_colour_has_its_place(hue: int, saturated: int, light: int) -> None:
-    red, green, blue = colorsys.hsv_to_rgb(hue / HUES, 0.25 + saturated / 2, 0.25 + light / 2)
+    red, green, blue = colorsys.hsv_to_rgb(hue / HUES, (0.45, 0.8)[saturated], (0.45, 0.9)[light])
     shares = colour_shares(picture((round(255 * red), round(255 * green), round(255 * blue))))
     assert shares.nonzero()[0].tolist() == [4 * hue + 2 * saturated + light]
     assert shares.dtype == np.float32
