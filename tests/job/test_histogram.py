@@ -5,7 +5,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from job.histogram import COLOURS, HUES, colour_shares
+from job.histogram import COLOURS, HUES, SATURATIONS, colour_shares
 
 
 def picture(*colours: tuple[int, int, int], side: int = 96) -> np.ndarray:
@@ -15,19 +15,19 @@ def picture(*colours: tuple[int, int, int], side: int = 96) -> np.ndarray:
 
 
 @pytest.mark.parametrize("hue", range(HUES))
-@pytest.mark.parametrize("saturated", [0, 1])
-@pytest.mark.parametrize("light", [0, 1])
-def test_each_colour_has_its_place(hue: int, saturated: int, light: int) -> None:
-    red, green, blue = colorsys.hsv_to_rgb(hue / HUES, (0.45, 0.8)[saturated], (0.45, 0.9)[light])
+@pytest.mark.parametrize("saturation", range(SATURATIONS))
+@pytest.mark.parametrize("value", [0.8, 1])
+def test_each_colour_has_its_place_in_any_light(hue: int, saturation: int, value: float) -> None:
+    red, green, blue = colorsys.hsv_to_rgb(hue / HUES, (saturation + 0.8) / SATURATIONS, value)
     shares = colour_shares(picture((round(255 * red), round(255 * green), round(255 * blue))))
-    assert shares.nonzero()[0].tolist() == [4 * hue + 2 * saturated + light]
+    assert shares.nonzero()[0].tolist() == [4 * hue + saturation]
     assert shares.dtype == np.float32
 
 
 def test_shares_of_four_stripes() -> None:
     shares = colour_shares(picture((255, 255, 255), (255, 0, 0), (0, 0, 255), (0, 0, 0)))
-    # White: no saturation, full value; blue is two thirds of a turn from red: 21.3 of 32.
-    assert {int(place): shares[place] for place in shares.nonzero()[0]} == {0: 0.25, 1: 0.25, 3: 0.25, 4 * 21 + 3: 0.25}
+    # White and black have no saturation; blue is two thirds of a turn from red: 21.3 of 32.
+    assert {int(place): shares[place] for place in shares.nonzero()[0]} == {0: 0.5, 3: 0.25, 4 * 21 + 3: 0.25}
 
 
 @pytest.mark.parametrize("side", [1, 31, 32, 96, 224, 320])
