@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks import inputs
+from job.histogram import COLOURS
 from job.store import (
     BATCH_ROWS,
     OK,
@@ -45,7 +46,7 @@ def block(n: int, seed: int) -> NDArray[np.float32]:
 
 def store(count: int) -> tuple[Path, Current]:
     """Return an output whose features table has so many vectors, made once, and what of it is current."""
-    folder = inputs.INPUTS / f"vectors-{count}"
+    folder = inputs.INPUTS / f"store-{count}"
     wave = wave_name(_FINGERPRINT, RUN, 0)
     done = folder / ".done"
     starts = range(0, count, FILE_ROWS)
@@ -80,11 +81,17 @@ def store(count: int) -> tuple[Path, Current]:
 
 def write(path: Path, values: NDArray[np.float32], pictures: dict[str, list[Any]]) -> None:
     """Write a features file of vectors [n, d] as the job does; `pictures`: path, label, length, modified of each."""
-    n, d = values.shape
-    features = pa.ListArray.from_arrays(np.arange(n + 1, dtype=np.int32) * d, values.ravel())
+    n = len(values)
+    shares = np.random.default_rng(n).dirichlet(np.full(COLOURS, 0.1), n).astype(np.float32)
+    vectors = {"features": _lists(values), "colours": _lists(shares)}
     same = {"status": OK, "reason": None, "error": None, "width": 100, "height": 100, "run": RUN}
-    columns: dict[str, Any] = pictures | {name: [value] * n for name, value in same.items()} | {"features": features}
+    columns: dict[str, Any] = pictures | {name: [value] * n for name, value in same.items()} | vectors
     columns["modified"] = pa.array(columns["modified"], SCHEMA.field("modified").type)
     path.parent.mkdir(parents=True, exist_ok=True)
     with features_writer(path) as writer:
         writer.write_table(pa.table(columns, schema=SCHEMA), BATCH_ROWS)
+
+
+def _lists(values: NDArray[np.float32]) -> pa.ListArray:
+    n, d = values.shape
+    return pa.ListArray.from_arrays(np.arange(n + 1, dtype=np.int32) * d, values.ravel())
