@@ -27,7 +27,7 @@ from bootstrap.model import EMBEDDED_FOLDER
 from job.featurize import decoding, fingerprint, model_summary
 from job.histogram import COLOURS
 from job.image import decode
-from job.index import IndexDescription, schema, write_description, write_part
+from job.index import COLOUR_WEIGHT, IndexDescription, schema, write_description, write_part
 from job.model import Engine, read_model
 from job.pca import Basis
 from job.quiet import quiet
@@ -55,7 +55,7 @@ def results(folder: Path, pictures: int) -> Path:
         labels = rng.integers(0, LABELS, count)
         values = (centres[labels] + rng.normal(size=(count, K)) * np.sqrt(variances) / 2).astype(np.float32)
         colours = np.sqrt(rng.dirichlet(np.full(COLOURS, 0.1), count)).astype(np.float32)
-        values = np.hstack([values, colours * np.sqrt(variances.sum(), dtype=np.float32)])
+        values = np.hstack([values, colours * np.float32(COLOUR_WEIGHT * variances.sum() ** 0.5)])
         types = schema(K)
         columns = [
             pa.array([f"s3://pictures/{row // 1000:06d}/{row:09d}.jpg" for row in range(start, start + count)]),

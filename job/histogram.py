@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# Steps of hue and of saturation tell apart what shape and texture do not (Swain and Ballard, Color indexing,
-# International Journal of Computer Vision 7 (1991) 11-32). Not of value: it changes with the light.
-HUES, SATURATIONS = 32, 4
-COLOURS = HUES * SATURATIONS
+# Two histograms: of hue and saturation, which stay when the light changes, and of value, which tells brown from orange
+# (after Swain and Ballard, Color indexing, International Journal of Computer Vision 7 (1991) 11-32).
+HUES, SATURATIONS, VALUES = 32, 4, 32
+COLOURS = HUES * SATURATIONS + VALUES
 
 # About so many pixels across and down are counted: more are slower and tell no more.
 _ACROSS = 32
@@ -20,7 +20,7 @@ _CHANNELS = np.array([1 << 2 * _BITS, 1 << _BITS, 1], np.int32)
 
 
 def colour_shares(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the share of each colour in a picture's pixels: float32 [128], sum 1.
+    """Return the shares of the colours in a picture's pixels: float32 [160].
 
     Parameters
     ----------
@@ -29,24 +29,25 @@ def colour_shares(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
     Returns
     -------
-    float32 array [128]
-        Place 4 h + s: the hue is h/32 of a turn from red, rounded, the saturation between s/4 and (s + 1)/4, as in
-        Pillow's mode HSV, of pixels rounded to 64 steps a channel. Grey has the hue of red.
+    float32 array [160]
+        Of hue and saturation [128], sum 1, at place 4 h + s: the hue is h/32 of a turn from red, rounded, the
+        saturation between s/4 and (s + 1)/4; grey has the hue of red. Then of value [32], sum 1, at place v: between
+        v/32 and (v + 1)/32. All as in Pillow's mode HSV, of pixels rounded to 64 steps a channel.
     """
     step = max(1, len(pixels) // _ACROSS)
     few = (pixels[step // 2 :: step, step // 2 :: step] >> 8 - _BITS).astype(np.int32)
     places = _places()[(few @ _CHANNELS).ravel()]
-    counts = np.bincount(places, minlength=COLOURS)
-    shares: NDArray[np.float32] = (counts / len(places)).astype(np.float32)
+    counts = np.bincount(places, minlength=HUES * SATURATIONS * VALUES).reshape(-1, VALUES)
+    shares: NDArray[np.float32] = (np.concatenate([counts.sum(1), counts.sum(0)]) / len(places)).astype(np.float32)
     return shares
 
 
 @cache
-def _places() -> NDArray[np.uint8]:
-    """Return the place of each colour of 6 bits a channel."""
+def _places() -> NDArray[np.uint16]:
+    """Return the place of each colour of 6 bits a channel, by hue, saturation, value."""
     levels = np.arange(1 << 8 - _BITS - 1, 256, 1 << 8 - _BITS, dtype=np.uint8)  # the middle of each step
     colours = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(1, -1, 3)
-    hue, saturation, _ = np.moveaxis(np.asarray(Image.fromarray(colours).convert("HSV"))[0], 1, 0)
-    nearest = (hue + np.uint8(4)) >> 3  # beyond 255 it begins at 0 again, as hues do
-    places: NDArray[np.uint8] = SATURATIONS * nearest + (saturation >> 6)
+    hue, saturation, value = np.moveaxis(np.asarray(Image.fromarray(colours).convert("HSV"))[0], 1, 0).astype(np.uint16)
+    nearest = (hue + 4) // 8 % HUES
+    places: NDArray[np.uint16] = (SATURATIONS * nearest + saturation // 64) * VALUES + value // 8
     return places

@@ -22,6 +22,8 @@ from job.pca import Basis
 
 INDEX = "index.json"
 FORMAT = 2
+# From 4 to 10 rendered fruit is named best, in the light of the known pictures and in another.
+COLOUR_WEIGHT = 6
 _NAME = re.compile(r"part-\d+\.arrow")
 
 
@@ -44,14 +46,14 @@ def schema(k: int) -> pa.Schema:
 def locate(
     basis: Basis, features: NDArray[np.float32], colours: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return where pictures lie: coordinates [n, k + 128] and residuals [n], of features [n, d] and colours [n, 128].
+    """Return where pictures lie: coordinates [n, k + 160] and residuals [n], of features [n, d] and colours [n, 160].
 
     The first k coordinates are the centred components. The others are the square roots of the shares of colours, so
     that their products compare histograms (the Bhattacharyya coefficient), times the standard deviation of all features
-    together, so that what the network saw and what colours there are weigh about the same.
+    together and a weight.
     """
     components, residuals = basis.split(features)
-    weighed = np.sqrt(colours) * np.sqrt(basis.total_variance)
+    weighed = COLOUR_WEIGHT * np.sqrt(colours) * np.sqrt(basis.total_variance)
     return np.hstack([components, weighed]).astype(np.float32), residuals.astype(np.float32)
 
 

@@ -31,7 +31,7 @@ OK = "ok"
 REJECTED = "rejected"
 
 # One row an image version. `length` in bytes, `width` and `height` in pixels as stored, `features` [d] and
-# `colours` [128], as `job.histogram` makes them, or null.
+# `colours` [160], as `job.histogram` makes them, or null.
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -325,7 +325,7 @@ def read_features(output: str, spark: "SparkSession | None" = None) -> "pa.Table
     pyarrow.Table or pyspark.sql.DataFrame
         Columns `path`, `label` string, `length` int64 bytes, `modified` timestamp, `status` (`ok` or `rejected`),
         `reason`, `error` string, `width`, `height` int32 pixels, `features` list<float32> [d], `run` string,
-        `colours` list<float32> [128], see `job.histogram`.
+        `colours` list<float32> [160], see `job.histogram`.
     """
     output = storage.absolute(output)
     current = read_current(output)

@@ -20,14 +20,15 @@ def picture(*colours: tuple[int, int, int], side: int = 96) -> np.ndarray:
 def test_each_colour_has_its_place_in_any_light(hue: int, saturation: int, value: float) -> None:
     red, green, blue = colorsys.hsv_to_rgb(hue / HUES, (saturation + 0.8) / SATURATIONS, value)
     shares = colour_shares(picture((round(255 * red), round(255 * green), round(255 * blue))))
-    assert shares.nonzero()[0].tolist() == [4 * hue + saturation]
+    assert shares.nonzero()[0].tolist() == [4 * hue + saturation, 128 + min(int(32 * value), 31)]
     assert shares.dtype == np.float32
 
 
 def test_shares_of_four_stripes() -> None:
     shares = colour_shares(picture((255, 255, 255), (255, 0, 0), (0, 0, 255), (0, 0, 0)))
     # White and black have no saturation; blue is two thirds of a turn from red: 21.3 of 32.
-    assert {int(place): shares[place] for place in shares.nonzero()[0]} == {0: 0.5, 3: 0.25, 4 * 21 + 3: 0.25}
+    hues, values = {0: 0.5, 3: 0.25, 4 * 21 + 3: 0.25}, {128: 0.25, 128 + 31: 0.75}
+    assert {int(place): shares[place] for place in shares.nonzero()[0]} == hues | values
 
 
 @pytest.mark.parametrize("side", [1, 31, 32, 96, 224, 320])
@@ -35,7 +36,8 @@ def test_any_side(side: int) -> None:
     pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8)
     shares = colour_shares(pixels)
     assert shares.shape == (COLOURS,)
-    assert shares.sum() == pytest.approx(1, abs=1e-6)
+    assert shares[:128].sum() == pytest.approx(1, abs=1e-6)
+    assert shares[128:].sum() == pytest.approx(1, abs=1e-6)
 
 
 def test_large_pictures_are_counted_in_part_and_alike() -> None:
