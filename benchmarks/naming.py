@@ -83,14 +83,15 @@ def main() -> None:
             points = [embedder.point(path.read_bytes()) for path in asked]
         answers = catalogue.classify(points, 1)
         index = catalogue.index
-        places, asked_places = np.concatenate(index.blocks), np.stack([point.coordinates for point in points])
-        scale = places.std()
-        linear = LogisticRegression(max_iter=300).fit(places / scale, np.array(index.names)[index.labels])
+        k, places = index.description.components, np.concatenate(index.blocks)
+        spread = np.repeat([places[:, :k].std(), places[:, k:].std()], [k, places.shape[1] - k])
+        linear = LogisticRegression(max_iter=300).fit(places / spread, np.array(index.names)[index.labels])
+        asked_places = np.stack([point.coordinates for point in points])
         named = {
             "lookup classify": np.array([answer.label or "" for answer in answers]),
             "nearest by features": nearest(seen, labels, shown),
             "nearest by colours": nearest(colours(known), labels, colours(asked)),
-            "logistic regression": linear.predict(asked_places / scale),
+            "logistic regression": linear.predict(asked_places / spread),
         }
         found.say(f"{options.fruits} fruits, {len(known):,} views known, {len(asked):,} about another axis asked")
         for way, names in named.items():
