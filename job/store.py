@@ -26,7 +26,9 @@ from job.errors import JobError, RunError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-FORMAT = 2
+# Versions of a wave's marker, and of what names the current images.
+FORMAT = 1
+_CURRENT_FORMAT = 2
 OK = "ok"
 REJECTED = "rejected"
 
@@ -89,7 +91,7 @@ class Current:
     seconds: dict[str, float]
     images_per_second: float
     selections: list[Selection] = field(default_factory=list)
-    format: int = FORMAT
+    format: int = _CURRENT_FORMAT
 
 
 def model_folder(output: str, fingerprint: str) -> str:
@@ -230,9 +232,9 @@ def read_current(output: str) -> Current:
         ) from None
     except ValueError:
         raise JobError(f"{address} is damaged; run python -m job featurize again, nothing is inferred twice") from None
-    if fields.get("format") != FORMAT:
+    if fields.get("format") != _CURRENT_FORMAT:
         raise JobError(
-            f"{address} has format {fields.get('format')}, this version reads format {FORMAT};"
+            f"{address} has format {fields.get('format')}, this version reads format {_CURRENT_FORMAT};"
             " run python -m job run again, which infers all images anew"
         )
     selections = [Selection(File(*file), mask, rows) for file, mask, rows in fields.pop("selections")]

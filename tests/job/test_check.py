@@ -67,6 +67,16 @@ def flip(path: Path, place: float) -> None:
     path.write_bytes(data)
 
 
+def flip_column(path: Path, name: str) -> None:
+    """Change one bit of the last value of a column of a Parquet file."""
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    [column] = [
+        group.column(number) for number in range(group.num_columns) if group.column(number).path_in_schema == name
+    ]
+    first = column.dictionary_page_offset or column.data_page_offset
+    flip(path, (first + column.total_compressed_size - 1) / path.stat().st_size)
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
 
@@ -98,7 +108,10 @@ def newer_marker(settings: Settings) -> None:
 FAULTS: dict[str, tuple[Callable[[Settings], object], str]] = {
     "a features file cut short": (lambda s: cut(features_file(s)), "bytes where"),
     "a features file gone": (lambda s: features_file(s).unlink(), "was committed and is gone"),
-    "a bit flipped in a features file": (lambda s: flip(features_file(s), 0.3), "is damaged"),
+    "a bit flipped in a path": (lambda s: flip_column(features_file(s), "path"), "is damaged"),
+    "a bit flipped in a time": (lambda s: flip_column(features_file(s), "modified"), "is damaged"),
+    "a bit flipped in the features": (lambda s: flip_column(features_file(s), "features.list.element"), "is damaged"),
+    "a bit flipped in the colours": (lambda s: flip_column(features_file(s), "colours.list.element"), "is damaged"),
     "features not finite": (lambda s: rewrite(s, to_nan), "features finite: found 1, expected 0"),
     "a row doubled": (lambda s: rewrite(s, lambda f: pd.concat([f, f[:1]])), "rows where"),
     "a row of another's path": (

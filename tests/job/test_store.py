@@ -68,7 +68,7 @@ def test_the_marker_tells_files_rows_and_bytes(output: str) -> None:
     marker = json.loads(storage.read(f"{folder}/_COMMIT.json"))
     sizes = [storage.stat(storage.join(output, file.name)).length for file in files]
     assert marker == {
-        "format": 2,
+        "format": 1,
         "fingerprint": FINGERPRINT,
         "rows": 7,
         "bytes": sum(sizes),
@@ -103,9 +103,9 @@ def test_only_the_kept_run_of_a_folder_stays(output: str) -> None:
 @pytest.mark.parametrize(
     ("marker", "words"),
     [
-        (b'{"format": 2', "is damaged; delete the folder it is in, and its images are inferred again$"),
-        (b'{"format": 3, "fingerprint": "0123456789abcdef", "files": []}', "written by another version or model"),
-        (b'{"format": 2, "fingerprint": "ffff", "files": []}', "was written by another version or model"),
+        (b'{"format": 1', "is damaged; delete the folder it is in, and its images are inferred again$"),
+        (b'{"format": 2, "fingerprint": "0123456789abcdef", "files": []}', "written by another version or model"),
+        (b'{"format": 1, "fingerprint": "ffff", "files": []}', "was written by another version or model"),
     ],
 )
 def test_a_marker_that_is_damaged_or_foreign_is_refused_by_name(output: str, marker: bytes, words: str) -> None:
