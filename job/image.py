@@ -48,8 +48,9 @@ REASONS = (
 # Pillow hands EPS to Ghostscript, a program that runs what the file says: not for files that nobody has looked at.
 REFUSED_FORMATS = ("EPS",)
 
-# Shrink-on-load keeps at least this many times the side needed: cosine to the full decode >= 0.9998 on 8-13 Mpx photos.
-DRAFT_FACTOR = 4
+# Shrink-on-load keeps at least this many times the side needed: cosine to the full decode >= 0.9996 on 8-13 Mpx photos
+# (benchmarks.photos).
+DRAFT_FACTOR = 3
 
 # Large pictures are brought to RGB a strip at a time, so that no second copy of the whole is made.
 STRIP_PIXELS = 1 << 18
@@ -106,7 +107,7 @@ def decode(data: bytes, input_size: int, mode: str = "fast", max_pixels: int = D
     input_size : int
         Side of the square that the network takes, in pixels; the aspect ratio is not kept.
     mode : {"fast", "exact"}
-        `fast` lets libjpeg shrink JPEGs while loading, to no less than 4 times `input_size`; `exact` decodes in full.
+        `fast` lets libjpeg shrink JPEGs while loading, to no less than 3 times `input_size`; `exact` decodes in full.
     max_pixels : int
         Images with more pixels are rejected before they are decoded.
 

@@ -47,7 +47,7 @@ class Settings:
     limit: int | None = _option(None, "take only the first N images found, to try things out", FEATURIZE, low=1)
     mode: str = _option(
         "fast",
-        "fast shrinks large JPEGs while loading them, to at least 4 times the side needed; exact decodes them in full",
+        "fast shrinks large JPEGs while loading them, to at least 3 times the side needed; exact decodes them in full",
         FEATURIZE,
         choices=MODES,
     )

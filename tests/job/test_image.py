@@ -361,11 +361,11 @@ def test_exact_is_plain_pillow_bit_for_bit_and_fast_is_near_it() -> None:
         assert difference.max() <= 8
 
 
-def test_fast_shrinks_no_picture_below_four_times_the_side_that_is_needed() -> None:
+def test_fast_shrinks_no_picture_below_three_times_the_side_that_is_needed() -> None:
     noise = Image.effect_noise((512, 512), 80).convert("RGB")
     data = encoded(noise, "JPEG", quality=90)
-    # 512 = 4 x 128 = 8 x 64: for 128 nothing may be shrunk, for 64 to a half, for 32 to a quarter.
-    for side, factor in ((128, 1), (64, 2), (32, 4)):
+    # A half is 256 = 3 x 85 + 1, a quarter 128 = 3 x 42 + 2.
+    for side, factor in ((86, 1), (85, 2), (43, 2), (42, 4)):
         with Image.open(io.BytesIO(data)) as image:
             image.draft("RGB", (512 // factor, 512 // factor))
             assert image.size == (512 // factor, 512 // factor)
