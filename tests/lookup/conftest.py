@@ -57,9 +57,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def index_of(blocks: Sequence[Vectors], labels: list[str | None], residuals: Vectors | None = None) -> Index:
-    """Return an index of vectors [m, k] in some blocks."""
-    n, k = sum(len(block) for block in blocks), blocks[0].shape[1]
+def index_of(
+    blocks: Sequence[Vectors], labels: list[str | None], residuals: Vectors | None = None, colours: int = 0
+) -> Index:
+    """Return an index of vectors [m, c] in some blocks; so many of the coordinates at the end are colours."""
+    n, k = sum(len(block) for block in blocks), blocks[0].shape[1] - colours
     names = sorted({label for label in labels if label is not None})
     return Index(
         IndexDescription("a run", "a model", "a basis", n, k, ()),

@@ -103,6 +103,23 @@ def test_the_learned_space_is_learned_without_the_fold_that_is_asked(sample: Sam
     assert np.array_equal(before, after)
 
 
+def test_colours_name_what_the_components_do_not_tell_apart() -> None:
+    rng = np.random.default_rng(3)
+    red = np.arange(200) % 2 == 0
+    shape = rng.normal(size=(200, 4))
+    colours = np.stack([red, ~red], axis=1) * 3 + rng.normal(size=(200, 2)) / 10
+    index = index_of(
+        [np.hstack([shape, colours]).astype(np.float32)], ["cherry" if one else "plum" for one in red], colours=2
+    )
+    sample = draw(index, 200)
+    folds = naive_folds(sample)
+    assert cross_validate(sample, folds, learned=True).right.mean() == 1
+    assert 0.3 < cross_validate(sample, folds, learned=False).right.mean() < 0.7
+    # How far off a picture is, and what is a copy of what, is told by the components alone.
+    gaps = euclidean_distances(shape) + np.where(red[:, None] == red, np.inf, 0)
+    assert np.allclose(distances_without_label(sample), gaps.min(axis=1), atol=1e-4)
+
+
 def test_distance_to_another_label(sample: Sample) -> None:
     gaps = euclidean_distances(sample.components.astype(float))
     gaps[sample.labels[:, None] == sample.labels] = np.inf
