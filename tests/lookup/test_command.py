@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.metrics.pairwise import cosine_similarity
 
 from lookup.__main__ import main
 from lookup.catalogue import Catalogue
@@ -72,6 +74,10 @@ def test_search_finds_the_picture_itself_first(
     assert len(answer["neighbours"]) == 3
     likeness = [neighbour["similarity"] for neighbour in answer["neighbours"]]
     assert likeness == sorted(likeness, reverse=True)
+    # It is the cosine of what is in pca_results: colours have no part in it.
+    known = pd.read_parquet(output / "pca_results").set_index("path")["pca_features"]
+    cosines = cosine_similarity([known[str(one)]], np.stack(known.tolist()))[0]
+    assert likeness == pytest.approx(np.sort(cosines)[::-1][:3].tolist(), abs=1e-4)
 
 
 def test_the_table(output: Path, fruit: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
