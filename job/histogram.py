@@ -16,7 +16,7 @@ _ACROSS = 32
 
 # Bits of each channel that are looked at: a table of so many colours answers in a third of the time.
 _BITS = 6
-_CHANNELS = np.array([1 << 2 * _BITS, 1 << _BITS, 1], np.int32)
+_CHANNELS = np.array([1 << (2 * _BITS), 1 << _BITS, 1], np.int32)
 
 
 def colour_shares(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -35,7 +35,7 @@ def colour_shares(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         v/32 and (v + 1)/32. All as in Pillow's mode HSV, of pixels rounded to 64 steps a channel.
     """
     step = max(1, len(pixels) // _ACROSS)
-    few = (pixels[step // 2 :: step, step // 2 :: step] >> 8 - _BITS).astype(np.int32)
+    few = (pixels[step // 2 :: step, step // 2 :: step] >> (8 - _BITS)).astype(np.int32)
     places = _places()[(few @ _CHANNELS).ravel()]
     counts = np.bincount(places, minlength=HUES * SATURATIONS * VALUES).reshape(-1, VALUES)
     shares: NDArray[np.float32] = (np.concatenate([counts.sum(1), counts.sum(0)]) / len(places)).astype(np.float32)
@@ -45,7 +45,8 @@ def colour_shares(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 @cache
 def _places() -> NDArray[np.uint16]:
     """Return the place of each colour of 6 bits a channel, by hue, saturation, value."""
-    levels = np.arange(1 << 8 - _BITS - 1, 256, 1 << 8 - _BITS, dtype=np.uint8)  # the middle of each step
+    width = 1 << (8 - _BITS)
+    levels = np.arange(width // 2, 256, width, dtype=np.uint8)  # the middle of each step
     colours = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(1, -1, 3)
     hue, saturation, value = np.moveaxis(np.asarray(Image.fromarray(colours).convert("HSV"))[0], 1, 0).astype(np.uint16)
     nearest = (hue + 4) // 8 % HUES
