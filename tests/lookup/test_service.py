@@ -248,11 +248,20 @@ def hang_up(port: int, data: bytes) -> None:
 
 
 def test_the_log_is_one_object_a_line(service: Service, lemon: bytes) -> None:
+    before = len(service.log.read_text().splitlines())
     service.classify(lemon)
-    lines = [line for line in service.log.read_text().splitlines() if line.startswith("{")]
-    last = json.loads(lines[-1])
-    assert {"time", "method", "path", "status", "ms"} <= set(last)
-    assert (last["method"], last["path"], last["status"], last["label"]) == ("POST", "/classify", 200, "Lemon")
+
+    def named() -> list[dict[str, object]]:
+        lines = service.log.read_text().splitlines()[before:]
+        return [told for told in map(json.loads, lines) if "label" in told]
+
+    # A line is written once the answer has gone out.
+    until = time.monotonic() + 10
+    while not named() and time.monotonic() < until:
+        time.sleep(0.05)
+    [told] = named()
+    assert {"time", "method", "path", "status", "ms"} <= set(told)
+    assert (told["method"], told["path"], told["status"], told["label"]) == ("POST", "/classify", 200, "Lemon")
     others = [line for line in service.log.read_text().splitlines() if not line.startswith("{")]
     assert [line for line in others if not line.startswith(("learning", "300 pictures", "serving"))] == []
 
