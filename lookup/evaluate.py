@@ -52,7 +52,7 @@ class Evaluation:
         Pictures of the index; those with a label; those that the figures are of; their groups of near-duplicates.
     naive, grouped, plain : Share
         Right in cross-validation: with folds dealt at random; with folds that no group of near-duplicates straddles, of
-        labels with several groups; and those without the learned space.
+        labels with several groups; and those by the components as they are.
     learned : bool
         Whether the learned space is used: where it is not worse.
     calibration_error : float or None
@@ -177,8 +177,8 @@ def as_text(evaluation: Evaluation) -> str:
         "grouped": f"{_text(one.grouped)} right, folds that no group of near-duplicates straddles: {one.groups:,}"
         f" groups, of pictures nearer than a tenth of their label's spread; of the {one.grouped.total:,} pictures whose"
         " label has several groups",
-        "space": f"{'learned from the labels' if one.learned else 'the components as they are'}; these alone:"
-        f" {_text(one.plain)} right, grouped",
+        "space": f"{'components and colours, learned from the labels' if one.learned else 'the components as they are'};"
+        f" the components alone: {_text(one.plain)} right, grouped",
         "calibration": f"{error}: mean difference between confidence and share right, on groups it was not fitted to;"
         f" fitted to {one.calibrated_on}",
         "unknown": f"farther than {one.beyond:.4g}: {SLACK} times the distance within which {KNOWN:.0%} of pictures"
