@@ -177,7 +177,7 @@ def as_text(evaluation: Evaluation) -> str:
         "grouped": f"{_text(one.grouped)} right, folds that no group of near-duplicates straddles: {one.groups:,}"
         f" groups, of pictures nearer than a tenth of their label's spread; of the {one.grouped.total:,} pictures whose"
         " label has several groups",
-        "space": f"{'components and colours, learned from the labels' if one.learned else 'the components as they are'};"
+        "space": f"{'components and colours, learned from labels' if one.learned else 'the components as they are'};"
         f" the components alone: {_text(one.plain)} right, grouped",
         "calibration": f"{error}: mean difference between confidence and share right, on groups it was not fitted to;"
         f" fitted to {one.calibrated_on}",
