@@ -38,6 +38,15 @@ def opened(output: Path | str) -> Index:
     return open_index(str(output), read_results(str(output)))
 
 
+def origin(output: Path, column: str) -> tuple[Basis, np.ndarray]:
+    """Return what the index was made from: the basis, and a column of the features, in the order of the index."""
+    [basis] = [Basis.from_bytes(path.read_bytes(), "") for path in (output / "pca_model").glob("*/basis.npz")]
+    table, index = read_features(str(output)), opened(output)
+    assert isinstance(table, pa.Table)
+    values = table.to_pandas().set_index("path")[column]
+    return basis, np.stack([values[index.path(row)] for row in range(len(index))])
+
+
 def test_it_is_the_results_again(output: Path) -> None:
     index = opened(output)
     expected = pd.read_parquet(output / run_json(output)["results"]["pca_results"]).set_index("path")
@@ -53,22 +62,15 @@ def test_it_is_the_results_again(output: Path) -> None:
 
 def test_residuals_are_what_the_components_leave(output: Path) -> None:
     index = opened(output)
-    [basis] = [Basis.from_bytes(path.read_bytes(), "") for path in (output / "pca_model").glob("*/basis.npz")]
-    table = read_features(str(output))
-    assert isinstance(table, pa.Table)
-    features = table.to_pandas().set_index("path")["features"]
-    values = np.stack([features[index.path(row)] for row in range(len(index))]).astype(float) - basis.mean
+    basis, features = origin(output, "features")
+    values = features.astype(float) - basis.mean
     left = values - values @ basis.components.T @ basis.components
     assert np.allclose(index.residuals, np.linalg.norm(left, axis=1), rtol=1e-4)
 
 
 def test_colours_are_beside_the_components(output: Path) -> None:
     index = opened(output)
-    [basis] = [Basis.from_bytes(path.read_bytes(), "") for path in (output / "pca_model").glob("*/basis.npz")]
-    table = read_features(str(output))
-    assert isinstance(table, pa.Table)
-    colours = table.to_pandas().set_index("path")["colours"]
-    expected = np.stack([colours[index.path(row)] for row in range(len(index))])
+    basis, expected = origin(output, "colours")
     beside = np.concatenate(index.blocks)[:, index.description.components :]
     assert np.allclose(beside**2 / (6**2 * basis.total_variance), expected, atol=1e-6)
 

@@ -75,6 +75,13 @@ def multipart(data: bytes, name: str, field: str) -> tuple[bytes, str]:
     return head.encode() + data + b"\r\n--x--\r\n", "multipart/form-data; boundary=x"
 
 
+def wait_for(seen: Callable[[], object]) -> None:
+    """Wait until something is seen, at most half a minute: what follows asserts that it was."""
+    deadline = time.monotonic() + 30
+    while not seen() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def start(output: Path, log: Path, *arguments: str) -> Service:
     command = [sys.executable, "-m", "lookup", "serve", "--output", str(output), "--port", "0", *arguments]
     with log.open("wb") as file:
@@ -255,10 +262,7 @@ def test_the_log_is_one_object_a_line(service: Service, lemon: bytes) -> None:
         lines = service.log.read_text().splitlines()[before:]
         return [told for told in map(json.loads, lines) if "label" in told]
 
-    # A line is written once the answer has gone out.
-    until = time.monotonic() + 10
-    while not named() and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_for(named)  # a line is written once the answer has gone out
     [told] = named()
     assert {"time", "method", "path", "status", "ms"} <= set(told)
     assert (told["method"], told["path"], told["status"], told["label"]) == ("POST", "/classify", 200, "Lemon")
@@ -293,9 +297,7 @@ def test_new_results_are_taken_up_and_no_request_is_dropped(
             featurize(spark, settings)
             reduce(spark, settings)
             new = run_json(output)["run"]
-            deadline = time.monotonic() + 30
-            while new not in runs and time.monotonic() < deadline:
-                time.sleep(0.1)
+            wait_for(lambda: new in runs)
             asking = False
             for asker in askers:
                 asker.result()
@@ -305,9 +307,7 @@ def test_new_results_are_taken_up_and_no_request_is_dropped(
         children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
         assert len(children) <= (os.cpu_count() or 1) + 1
         (output / "run.json").write_text("{")
-        deadline = time.monotonic() + 30
-        while "damaged" not in running.log.read_text() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_for(lambda: "damaged" in running.log.read_text())
         assert "damaged" in running.log.read_text()
         assert running.classify(lemon)[0] == 200
     finally:
@@ -323,9 +323,7 @@ def test_a_request_that_is_being_answered_is_answered_before_the_end(
     request = urllib.request.Request(f"http://127.0.0.1:{running.port}/classify", body, {"Content-Type": kind})
     with ThreadPoolExecutor(8) as pool:
         answers = [pool.submit(lambda: urllib.request.urlopen(request, timeout=30).status) for _ in range(8)]
-        deadline = time.monotonic() + 30
-        while "/classify" not in running.log.read_text() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for(lambda: "/classify" in running.log.read_text())
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(30) == 0
         done = [answer.exception() or answer.result() for answer in answers]
