@@ -23,6 +23,7 @@ from job.session import parallelism, ship
 from job.settings import Settings
 from job.store import (
     OK,
+    SCHEMA,
     Current,
     Selection,
     committed,
@@ -35,7 +36,7 @@ from job.store import (
     vectors,
     work_folder,
 )
-from job.summary import summarise
+from job.summary import COLUMNS, summarise
 from job.tasks import indexed, run_tasks
 from job.validation import RIGHT, Part, read_back, validate
 
@@ -160,9 +161,10 @@ def _check_values(spark: "SparkSession", output: str, current: Current, run: dic
 
 
 def _read_rest(output: str, selections: list[Selection]) -> None:
-    """Read, in a worker, what no other look at the features reads: a damaged page does not match its checksum."""
+    """Read, in a worker, the columns that the summary does not: a damaged page does not match its checksum."""
+    rest = [name for name in SCHEMA.names if name not in COLUMNS]
     for selection in selections:
-        for _ in read_file(output, selection.file, ["length", "modified", "width", "height", "run", "colours"]):
+        for _ in read_file(output, selection.file, rest):
             pass
 
 

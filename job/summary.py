@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # At most so many states of 13 MB reach the driver.
 MOMENT_TASKS = 16
+# What is read of the features.
+COLUMNS = ["path", "label", "status", "reason", "error", "features"]
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,7 @@ def _summarise(share: _Share) -> Summary:
     moments = Moments.empty(share.features)
     ok, rejected = Counter[str](), Counter[str]()
     not_finite, refused = 0, []
-    columns = ["path", "label", "status", "reason", "error", "features"]
-    for batch in read_batches(share.output, share.selections, columns):
+    for batch in read_batches(share.output, share.selections, COLUMNS):
         usable = batch.filter(pc.equal(batch.column("status"), OK))
         block = vectors(usable, share.features)
         not_finite += int(np.count_nonzero(~np.isfinite(block).all(axis=1)))
