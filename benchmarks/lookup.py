@@ -27,7 +27,7 @@ from bootstrap.model import EMBEDDED_FOLDER
 from job.featurize import decoding, fingerprint, model_summary
 from job.histogram import COLOURS
 from job.image import decode
-from job.index import COLOUR_WEIGHT, IndexDescription, schema, write_description, write_part
+from job.index import IndexDescription, schema, weigh, write_description, write_part
 from job.model import Engine, read_model
 from job.pca import Basis
 from job.quiet import quiet
@@ -45,17 +45,18 @@ def results(folder: Path, pictures: int) -> Path:
     shutil.copytree(EMBEDDED_FOLDER, output / "model", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     directions = np.linalg.qr(rng.normal(size=(D, K)))[0].T
     variances = 1.0 / np.arange(1, K + 1)
-    basis = Basis(np.zeros(D), directions, variances, float(variances.sum()), pictures, prints, {}).to_bytes()
+    basis = Basis(np.zeros(D), directions, variances, float(variances.sum()), pictures, prints, {})
+    saved = basis.to_bytes()
     (output / "pca_model" / "run=x").mkdir(parents=True)
-    (output / "pca_model" / "run=x" / "basis.npz").write_bytes(basis)
+    (output / "pca_model" / "run=x" / "basis.npz").write_bytes(saved)
     parts, index = [], output / "neighbours" / "run=x"
     centres = rng.normal(size=(LABELS, K)) * np.sqrt(variances)
     for number, start in enumerate(range(0, pictures, PART)):
         count = min(PART, pictures - start)
         labels = rng.integers(0, LABELS, count)
-        values = (centres[labels] + rng.normal(size=(count, K)) * np.sqrt(variances) / 2).astype(np.float32)
-        colours = np.sqrt(rng.dirichlet(np.full(COLOURS, 0.1), count)).astype(np.float32)
-        values = np.hstack([values, colours * np.float32(COLOUR_WEIGHT * variances.sum() ** 0.5)])
+        components = centres[labels] + rng.normal(size=(count, K)) * np.sqrt(variances) / 2
+        colours = rng.dirichlet(np.full(COLOURS, 0.1), count)
+        values = np.hstack([components, weigh(basis, colours)]).astype(np.float32)
         types = schema(K)
         columns = [
             pa.array([f"s3://pictures/{row // 1000:06d}/{row:09d}.jpg" for row in range(start, start + count)]),
@@ -64,7 +65,7 @@ def results(folder: Path, pictures: int) -> Path:
             pa.FixedSizeListArray.from_arrays(values.ravel(), type=types.field(3).type),
         ]
         parts.append(write_part(str(index / f"part-{number:05d}.arrow"), pa.table(columns, schema=types)))
-    write_description(str(index), IndexDescription("x", prints, sha256(basis).hexdigest(), pictures, K, tuple(parts)))
+    write_description(str(index), IndexDescription("x", prints, sha256(saved).hexdigest(), pictures, K, tuple(parts)))
     run = {
         "run": "x",
         "results": {

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks import inputs
+from benchmarks.peers.common import lists
 from job.histogram import COLOURS
 from job.store import (
     BATCH_ROWS,
@@ -83,15 +84,10 @@ def write(path: Path, values: NDArray[np.float32], pictures: dict[str, list[Any]
     """Write a features file of vectors [n, d] as the job does; `pictures`: path, label, length, modified of each."""
     n = len(values)
     shares = np.random.default_rng(n).dirichlet(np.full(COLOURS, 0.1), n).astype(np.float32)
-    vectors = {"features": _lists(values), "colours": _lists(shares)}
+    vectors = {"features": lists(values), "colours": lists(shares)}
     same = {"status": OK, "reason": None, "error": None, "width": 100, "height": 100, "run": RUN}
     columns: dict[str, Any] = pictures | {name: [value] * n for name, value in same.items()} | vectors
     columns["modified"] = pa.array(columns["modified"], SCHEMA.field("modified").type)
     path.parent.mkdir(parents=True, exist_ok=True)
     with features_writer(path) as writer:
         writer.write_table(pa.table(columns, schema=SCHEMA), BATCH_ROWS)
-
-
-def _lists(values: NDArray[np.float32]) -> pa.ListArray:
-    n, d = values.shape
-    return pa.ListArray.from_arrays(np.arange(n + 1, dtype=np.int32) * d, values.ravel())

@@ -22,8 +22,8 @@ from job.pca import Basis
 
 INDEX = "index.json"
 FORMAT = 2
-# From 4 to 10 rendered fruit is named best, in the light of the known pictures and in another.
-COLOUR_WEIGHT = 6
+# With less, rendered fruit is named worse in the light of the known pictures; with much more, in another light.
+_COLOUR_WEIGHT = 6
 _NAME = re.compile(r"part-\d+\.arrow")
 
 
@@ -48,13 +48,20 @@ def locate(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return where pictures lie: coordinates [n, k + 160] and residuals [n], of features [n, d] and colours [n, 160].
 
-    The first k coordinates are the centred components. The others are the square roots of the shares of colours, so
-    that their products compare histograms (the Bhattacharyya coefficient), times the standard deviation of all features
-    together and a weight.
+    The first k coordinates are the centred components, the others the weighed colours.
     """
     components, residuals = basis.split(features)
-    weighed = COLOUR_WEIGHT * np.sqrt(colours) * np.sqrt(basis.total_variance)
-    return np.hstack([components, weighed]).astype(np.float32), residuals.astype(np.float32)
+    return np.hstack([components, weigh(basis, colours)]).astype(np.float32), residuals.astype(np.float32)
+
+
+def weigh(basis: Basis, colours: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Return shares of colours [n, 160] as they stand beside components: their square roots, times a weight.
+
+    Products of the square roots compare histograms (the Bhattacharyya coefficient). The weight is in units of the
+    standard deviation of all features together.
+    """
+    weighed: NDArray[np.floating[Any]] = _COLOUR_WEIGHT * np.sqrt(colours) * np.sqrt(basis.total_variance)
+    return weighed
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def _index(description: IndexDescription, tables: list[pa.Table]) -> Index:
     coordinates = [chunk for table in tables for chunk in table.column("coordinates").chunks]
     return Index(
         description,
-        [chunk.flatten().to_numpy(zero_copy_only=True).reshape(len(chunk), -1) for chunk in coordinates],
+        [chunk.flatten().to_numpy(zero_copy_only=True).reshape(-1, chunk.type.list_size) for chunk in coordinates],
         np.concatenate([table.column("residual").to_numpy() for table in tables]),
         names,
         np.concatenate(labels),
