@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.harness import cores, together
-from job.model import TFLITE
+from job.features.model import TFLITE
 
 
 def ceiling(images: Path, model: Path) -> float:

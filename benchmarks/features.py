@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from benchmarks import inputs
 from benchmarks.ceiling import ceiling
 from benchmarks.harness import bench, parser, timed
-from job.featurize import featurize
-from job.reduce import reduce
-from job.session import Log, local_session
 from job.settings import Settings
+from job.spark.session import Log, local_session
+from job.stages.featurize import featurize
+from job.stages.reduce import reduce
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from job.repeat import repeatedly
+from job.spark.heartbeat import repeatedly
 
 RESULTS = Path("build/bench")
 PACKAGES = ("ai-edge-litert", "numpy", "obstore", "pillow", "pyarrow", "pyspark", "scikit-learn", "tensorflow")
@@ -227,7 +227,7 @@ def _memory(root: int) -> list[tuple[str, float]]:
             [line] = [line for line in (entry / "status").read_text().splitlines() if line.startswith("VmHWM")]
         except (OSError, ValueError):
             continue  # it has just ended
-        workers = (b"pyspark.daemon", b"pyspark/daemon", b"job.isolated")
+        workers = (b"pyspark.daemon", b"pyspark/daemon", b"job.images.sandbox")
         kind = "worker" if any(word in command for word in workers) else "jvm" if b"java" in command else "driver"
         found[process] = kind, int(line.split()[1]) * 1024 / MEGABYTE
 

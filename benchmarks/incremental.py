@@ -19,11 +19,10 @@ from benchmarks.features import session, settings
 from benchmarks.harness import bench, die, parser, timed
 from benchmarks.vectors import FILE_ROWS, RUN, D, write
 from benchmarks.whole_run import time_run
-from job.featurize import fingerprint
-from job.model import read_model
-from job.results import read_run
+from job.features.model import fingerprint, read_model
+from job.features.table import DataFile, commit, wave_name
+from job.results.tables import read_run
 from job.settings import Settings
-from job.store import File, commit, wave_name
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -51,7 +50,7 @@ def store(images: Path, model: Path, count: int) -> Path:
     return inputs.once(inputs.INPUTS / f"store-{count}-{known}", make)
 
 
-def _write(output: Path, name: str, paths: list[Path], rng: np.random.Generator) -> File:
+def _write(output: Path, name: str, paths: list[Path], rng: np.random.Generator) -> DataFile:
     statuses = [path.stat() for path in paths]
     values = np.maximum(rng.standard_normal((len(paths), D), np.float32), 0)
     pictures: dict[str, list[Any]] = {
@@ -61,7 +60,7 @@ def _write(output: Path, name: str, paths: list[Path], rng: np.random.Generator)
         "modified": [status.st_mtime_ns // 1000 for status in statuses],
     }
     write(output / name, values, pictures)
-    return File(name, len(paths), (output / name).stat().st_size)
+    return DataFile(name, len(paths), (output / name).stat().st_size)
 
 
 def beyond(output: Path, seconds: float, counts: dict[str, int]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmarks.harness import RESULTS
 from bootstrap.model import import_network
-from job.model import DESCRIPTION, TFLITE, Description, describe
+from job.features.model import DESCRIPTION, TFLITE, ModelDescription, describe
 
 INPUTS = RESULTS / "inputs"
 WEIGHTS = "model.weights.h5"  # in the model's folder, for those that run Keras
@@ -33,7 +33,7 @@ def random_model(alpha: float = 1.0, input_size: int = 224) -> Path:
         built.save_weights(folder / WEIGHTS)
         tflite = network.export(built)
         (folder / TFLITE).write_bytes(tflite)
-        description = Description(
+        description = ModelDescription(
             architecture="MobileNetV2",
             alpha=alpha,
             input_size=input_size,

@@ -18,9 +18,9 @@ from benchmarks.features import session
 from benchmarks.harness import Bench, bench, cores, die, parser, timed
 from benchmarks.server import PICTURES, RESULTS, Contents, Server, serving
 from job import storage
-from job.featurize import featurize
+from job.features.table import read_features
 from job.settings import Settings
-from job.store import read_features
+from job.stages.featurize import featurize
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -18,13 +18,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks import inputs
-from benchmarks.apart import plain_session
 from benchmarks.harness import Bench, bench, die, parser, timed, watched
 from benchmarks.server import PICTURES, Contents, serving
+from benchmarks.subprocess_session import plain_session
 from job import storage
-from job.listing import list_images
-from job.session import Log, local_session, ship
+from job.images.listing import list_images
 from job.settings import Settings
+from job.spark.session import Log, local_session, ship
 
 if TYPE_CHECKING:
     pass

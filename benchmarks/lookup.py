@@ -24,13 +24,12 @@ import pyarrow as pa
 from benchmarks import inputs
 from benchmarks.harness import bench, parser, timed
 from bootstrap.model import EMBEDDED_FOLDER
-from job.featurize import decoding, fingerprint, model_summary
-from job.histogram import COLOURS
-from job.image import decode
-from job.index import IndexDescription, schema, weigh, write_description, write_part
-from job.model import Engine, read_model
-from job.pca import Basis
-from job.quiet import quiet
+from job.features.model import FeatureExtractor, decode_options, fingerprint, model_summary, read_model
+from job.features.silenced import silenced
+from job.images.color_histogram import COLOR_BINS
+from job.images.decode import decode
+from job.pca.basis import Basis
+from job.results.index import IndexDescription, schema, weigh, write_description, write_part
 from job.settings import Settings
 
 K, D, LABELS, PART = 50, 1280, 100, 200_000
@@ -55,7 +54,7 @@ def results(folder: Path, pictures: int) -> Path:
         count = min(PART, pictures - start)
         labels = rng.integers(0, LABELS, count)
         components = centres[labels] + rng.normal(size=(count, K)) * np.sqrt(variances) / 2
-        colours = rng.dirichlet(np.full(COLOURS, 0.1), count)
+        colours = rng.dirichlet(np.full(COLOR_BINS, 0.1), count)
         values = np.hstack([components, weigh(basis, colours)]).astype(np.float32)
         types = schema(K)
         columns = [
@@ -112,9 +111,9 @@ def service_latency(output: Path, picture: Path, times: int) -> float:
 def bare_latency(picture: Path, times: int) -> float:
     """Return the median of the seconds that decoding and inferring a picture take."""
     model = read_model(str(EMBEDDED_FOLDER))
-    with quiet():
-        engine = Engine(model)
-    way, data, seconds = decoding(model, Settings()), picture.read_bytes(), []
+    with silenced():
+        engine = FeatureExtractor(model)
+    way, data, seconds = decode_options(model, Settings()), picture.read_bytes(), []
     for _ in range(times):
         started = time.perf_counter()
         engine.features(decode(data, way.input_size).pixels)

@@ -18,12 +18,12 @@ from benchmarks.harness import bench, parser
 from benchmarks.latency import vectors
 from bootstrap.embedded import orchard
 from bootstrap.model import Wish, make
-from job.featurize import featurize
-from job.neighbours import wilson
-from job.quiet import quiet
-from job.reduce import reduce
+from job.curation.knn import wilson
+from job.features.silenced import silenced
 from job.settings import Settings
-from lookup.catalogue import Catalogue
+from job.stages.featurize import featurize
+from job.stages.reduce import reduce
+from lookup.classifier import Catalogue
 from lookup.embed import Embedder
 
 _BINS = 8  # of each colour
@@ -67,7 +67,7 @@ def main() -> None:
     options = told.parse_args()
     with bench("naming", options) as found, tempfile.TemporaryDirectory() as name, session(Path(name)) as spark:
         folder, model = Path(name), Path(name, "model")
-        with quiet():
+        with silenced():
             make(Wish(options.weights, alpha=options.alpha), model)
         render(folder, options.fruits, 60, 16)
         for kind in ("known", "asked"):

@@ -15,13 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from benchmarks import products, vectors
-from benchmarks.apart import Apart, apart, job_session, plain_session
+from benchmarks import matrix_products as products
+from benchmarks import vectors
 from benchmarks.harness import Bench, bench, die, parser, watched
+from benchmarks.subprocess_session import Apart, apart, job_session, plain_session
 from job import storage
-from job.pca import fit
-from job.store import OK, Current
-from job.summary import summarise
+from job.features.table import OK, Snapshot
+from job.pca.basis import fit
+from job.pca.moments import summarize
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -45,10 +46,10 @@ class Result:
         return float(max(loadings, np.abs(self.shares - other.shares).max()))
 
 
-def job(spark: "SparkSession", output: Path, current: Current, k: int) -> Result:
+def job(spark: "SparkSession", output: Path, current: Snapshot, k: int) -> Result:
     """Reduce a store to its basis as the job does."""
     started = time.perf_counter()
-    summary = summarise(spark, str(output), current, storage.join(str(output), "rejected"), moments=True)
+    summary = summarize(spark, str(output), current, storage.join(str(output), "rejected"), moments=True)
     basis = fit(summary.moments, k, None, current.fingerprint, {})
     return Result(time.perf_counter() - started, basis.components, basis.explained_variance_ratio)
 

@@ -12,8 +12,8 @@ from benchmarks import inputs
 from benchmarks.features import session, settings
 from benchmarks.harness import bench, parser, timed
 from benchmarks.rivals import Vectors, by_name, least_cosine
-from job.featurize import featurize
-from job.store import read_features
+from job.features.table import read_features
+from job.stages.featurize import featurize
 
 WIDTH, HEIGHT = 4_000, 3_000
 

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from benchmarks import inputs
 from benchmarks.features import session, settings
 from benchmarks.harness import bench, die, parser, timed
-from job.featurize import featurize
-from job.model import TFLITE
-from job.session import find_java
-from job.store import read_features
+from job.features.model import TFLITE
+from job.features.table import read_features
+from job.spark.session import find_java
+from job.stages.featurize import featurize
 
 if TYPE_CHECKING:
     import pyarrow as pa

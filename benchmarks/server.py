@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from benchmarks import inputs
 from benchmarks.bucket import Bucket, Object, new_object
-from job import s3
+from job.storage import s3
 
 PICTURES, RESULTS = "pictures", "results"
 _WORDS = {200: "OK", 204: "No Content", 206: "Partial Content", 404: "Not Found", 412: "Precondition Failed"}

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from benchmarks import neighbours
 from benchmarks.harness import Bench, bench, die, parser, timed
 from benchmarks.inputs import INPUTS, random_model
-from benchmarks.labelled import Sample, sample
+from benchmarks.labeled_sets import Sample, sample
 from benchmarks.neighbours import Interval
 from bootstrap.model import EMBEDDED_FOLDER, IMAGENET_SIZES, Wish, make
 from job.errors import JobError
-from job.image import decode
-from job.model import Engine, read_model
-from job.quiet import quiet
+from job.features.model import FeatureExtractor, read_model
+from job.features.silenced import silenced
+from job.images.decode import decode
 from submit import cost
 
 Network = tuple[float, int]  # alpha, and the input's side in pixels
@@ -63,7 +63,7 @@ class Row:
 HEADER = "alpha  size    a second  a million   right                     same   difference         not worse"
 
 
-def engines(options: argparse.Namespace) -> dict[Network, Engine]:
+def engines(options: argparse.Namespace) -> dict[Network, FeatureExtractor]:
     """Return the networks by alpha and input size, the largest, which is the reference, first."""
     weights = options.weights
     if weights == "embedded":
@@ -77,8 +77,8 @@ def engines(options: argparse.Namespace) -> dict[Network, Engine]:
     loaded = {}
     for folder in folders:
         model = read_model(str(folder))
-        with quiet():  # LiteRT names its delegate
-            loaded[model.description.alpha, model.description.input_size] = Engine(model)
+        with silenced():  # LiteRT names its delegate
+            loaded[model.description.alpha, model.description.input_size] = FeatureExtractor(model)
     return loaded
 
 
@@ -90,7 +90,7 @@ def _network(weights: str, alpha: float, input_size: int) -> Path:
     return folder
 
 
-def embed(engine: Engine, paths: Sequence[Path], input_size: int) -> NDArray[np.float32]:
+def embed(engine: FeatureExtractor, paths: Sequence[Path], input_size: int) -> NDArray[np.float32]:
     """Return the features [n, d] of pictures, read, decoded and inferred as the job does."""
     return np.stack([engine.features(decode(path.read_bytes(), input_size).pixels) for path in paths])
 

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from benchmarks import inputs
 from benchmarks.peers.common import lists
-from job.histogram import COLOURS
-from job.store import (
+from job.features.table import (
     BATCH_ROWS,
     OK,
     SCHEMA,
-    Current,
-    File,
-    Selection,
+    DataFile,
+    RowMask,
+    Snapshot,
     commit,
     features_writer,
     wave_name,
-    write_current,
+    write_snapshot,
 )
+from job.images.color_histogram import COLOR_BINS
 
 D = 1280
 FILE_ROWS = 1_650  # as the job cuts them at 220 pictures a second: tasks of 15 seconds a core
@@ -45,7 +45,7 @@ def block(n: int, seed: int) -> NDArray[np.float32]:
     return clipped
 
 
-def store(count: int) -> tuple[Path, Current]:
+def store(count: int) -> tuple[Path, Snapshot]:
     """Return an output whose features table has so many vectors, made once, and what of it is current."""
     folder = inputs.INPUTS / f"store-{count}"
     wave = wave_name(_FINGERPRINT, RUN, 0)
@@ -61,8 +61,8 @@ def store(count: int) -> tuple[Path, Current]:
             pictures = {"path": paths} | {key: [value] * len(rows) for key, value in same.items()}
             write(folder / name, block(len(rows), seed), pictures)
     lengths = [min(FILE_ROWS, count - start) for start in starts]
-    files = [File(name, n, (folder / name).stat().st_size) for name, n in zip(names, lengths, strict=True)]
-    current = Current(
+    files = [DataFile(name, n, (folder / name).stat().st_size) for name, n in zip(names, lengths, strict=True)]
+    current = Snapshot(
         run=RUN,
         fingerprint=_FINGERPRINT,
         model={"features": D},
@@ -71,11 +71,11 @@ def store(count: int) -> tuple[Path, Current]:
         labels={"label": count},
         seconds={},
         images_per_second=0.0,
-        selections=[Selection(file, None, file.rows) for file in files],
+        row_masks=[RowMask(file, None, file.rows) for file in files],
     )
     if not done.exists():
         commit(str(folder), wave, files)
-        write_current(str(folder), current)
+        write_snapshot(str(folder), current)
         done.touch()
     return folder.resolve(), current
 
@@ -83,7 +83,7 @@ def store(count: int) -> tuple[Path, Current]:
 def write(path: Path, values: NDArray[np.float32], pictures: dict[str, list[Any]]) -> None:
     """Write a features file of vectors [n, d] as the job does; `pictures`: path, label, length, modified of each."""
     n = len(values)
-    shares = np.random.default_rng(n).dirichlet(np.full(COLOURS, 0.1), n).astype(np.float32)
+    shares = np.random.default_rng(n).dirichlet(np.full(COLOR_BINS, 0.1), n).astype(np.float32)
     vectors = {"features": lists(values), "colours": lists(shares)}
     same = {"status": OK, "reason": None, "error": None, "width": 100, "height": 100, "run": RUN}
     columns: dict[str, Any] = pictures | {name: [value] * n for name, value in same.items()} | vectors

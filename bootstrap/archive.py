@@ -19,9 +19,9 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from bootstrap.trial import SERVICES
+from bootstrap.smoke_test import SERVICES
 from job.errors import JobError
-from job.session import zip_package
+from job.spark.session import zip_package
 
 if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 JOB = ROOT / "job"
 WHEELS = Path(__file__).parent / "wheels"
 MODEL = Path(__file__).parent / "embedded"  # to try an inference with
-TRIAL = Path(__file__).parent / "trial.py"
+TRIAL = Path(__file__).parent / "smoke_test.py"
 
 PYTHON = (3, 11)  # of EMR
 MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}  # an architecture's name in wheels and in `uname -m`
@@ -265,7 +265,7 @@ def _needs(elf: "ELFFile") -> list[str]:
 
 
 def _try_job(python: str, dependencies: Path, package: Path, name: str) -> None:
-    """Run `bootstrap.trial` in a Python that knows nothing of this machine's packages, variables and accounts."""
+    """Run `bootstrap.smoke_test` in a Python that knows nothing of this machine's packages, variables and accounts."""
     settings = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "OMP_NUM_THREADS": "1"}
     others = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
     command = [python, "-I", "-S", "-W", "ignore", str(TRIAL), str(dependencies), str(package), str(MODEL)]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from job.errors import JobError
-from job.session import JAVA_VERSIONS, NO_JAVA, find_java
+from job.spark.session import JAVA_VERSIONS, NO_JAVA, find_java
 
 
 def ensure() -> None:

@@ -24,8 +24,8 @@ from types import ModuleType
 
 from bootstrap.folder import replaced
 from job.errors import JobError
-from job.model import DESCRIPTION, TFLITE, Description, describe, read_model
-from job.quiet import quiet
+from job.features.model import DESCRIPTION, TFLITE, ModelDescription, describe, read_model
+from job.features.silenced import silenced
 
 ALPHA = 1.0
 INPUT_SIZE = 224  # pixels
@@ -56,7 +56,7 @@ class Wish:
     input_size: int | None = None
 
 
-def make(wish: Wish, folder: Path) -> tuple[Description, bool]:
+def make(wish: Wish, folder: Path) -> tuple[ModelDescription, bool]:
     """Make a model folder, which appears whole or not at all.
 
     Parameters
@@ -117,7 +117,9 @@ def make(wish: Wish, folder: Path) -> tuple[Description, bool]:
     return made, True
 
 
-def save(folder: Path, tflite: bytes, description: Description, check: Callable[[Path], None] | None = None) -> None:
+def save(
+    folder: Path, tflite: bytes, description: ModelDescription, check: Callable[[Path], None] | None = None
+) -> None:
     """Write a model folder beside its place, check it, then put it there by renaming.
 
     Parameters
@@ -126,7 +128,7 @@ def save(folder: Path, tflite: bytes, description: Description, check: Callable[
         Where to; what is there is replaced.
     tflite : bytes
         The network.
-    description : Description
+    description : ModelDescription
         What `model.json` shall say.
     check : callable or None
         Called with the folder before it takes its place; raises `JobError` where the model is not good.
@@ -139,7 +141,7 @@ def save(folder: Path, tflite: bytes, description: Description, check: Callable[
             check(part)
 
 
-def _embedded(wish: Wish, folder: Path) -> tuple[Description, bool]:
+def _embedded(wish: Wish, folder: Path) -> tuple[ModelDescription, bool]:
     source = read_model(str(EMBEDDED_FOLDER))
     own = source.description
     if wish.alpha not in (None, own.alpha) or wish.input_size not in (None, own.input_size):
@@ -153,11 +155,11 @@ def _embedded(wish: Wish, folder: Path) -> tuple[Description, bool]:
     return own, True
 
 
-def _description(alpha: float, size: int, weights: str, note: str, digest: str) -> Description:
-    return Description("MobileNetV2", alpha, size, 0, weights, note, digest, PREPROCESSING, "")
+def _description(alpha: float, size: int, weights: str, note: str, digest: str) -> ModelDescription:
+    return ModelDescription("MobileNetV2", alpha, size, 0, weights, note, digest, PREPROCESSING, "")
 
 
-def _found(folder: Path) -> Description | None:
+def _found(folder: Path) -> ModelDescription | None:
     """Read what a folder holds already, None where that is no whole model."""
     try:
         return read_model(str(folder)).description
@@ -176,7 +178,7 @@ def import_network() -> ModuleType:
     """Load what needs TensorFlow, or say how to have it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with quiet():
+        with silenced():
             from bootstrap import network  # noqa: PLC0415 - TensorFlow takes seconds and may be missing
     except ImportError as error:
         raise JobError(

@@ -18,9 +18,9 @@ import tensorflow as tf
 
 from bootstrap.sample import FRUITS, SIDES, pictures
 from job.errors import JobError
-from job.image import decode
-from job.model import Engine, read_model
-from job.quiet import quiet
+from job.features.model import FeatureExtractor, read_model
+from job.features.silenced import silenced
+from job.images.decode import decode
 
 SERVER = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 TOLERANCE = 1e-4  # of the largest feature
@@ -56,7 +56,7 @@ def imagenet_file(alpha: float, input_size: int) -> Path:
     if checksum is None:
         raise JobError(f"the server names no checksum for the ImageNet weights: {instead}")
     try:
-        with quiet():
+        with silenced():
             return Path(
                 keras.utils.get_file(
                     name, SERVER + name, cache_subdir="models", file_hash=checksum, hash_algorithm="md5"
@@ -110,7 +110,7 @@ def load_weights(model: Any, file: Path, alpha: float) -> None:
 
 def export(model: Any) -> bytes:
     """Turn a Keras model into a float32 `.tflite`."""
-    with quiet():
+    with silenced():
         return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
 
 
@@ -133,8 +133,8 @@ def check(model: Any, folder: Path) -> None:
     some = itertools.islice(pictures(), 0, None, FRUITS * SIDES)  # one of each label
     pixels = np.stack([decode(data, size).pixels for _, data in some])
     wanted = np.asarray(model(pixels.astype(np.float32) / 127.5 - 1, training=False))
-    with quiet():  # LiteRT names its delegate
-        engine = Engine(read_model(str(folder)))
+    with silenced():  # LiteRT names its delegate
+        engine = FeatureExtractor(read_model(str(folder)))
         difference = np.abs(np.stack([engine.features(each) for each in pixels]) - wanted).max()
     if not difference <= TOLERANCE * np.abs(wanted).max():
         raise JobError(

@@ -28,7 +28,7 @@ from bootstrap import certificates
 from bootstrap.archive import JOB, MACHINES, ROOT, TRIAL, build_archive, check_archive, recipe
 from bootstrap.model import Wish, make, sha256
 from job.errors import JobError
-from job.session import zip_package
+from job.spark.session import zip_package
 
 T = TypeVar("T", int, float)
 

@@ -12,7 +12,7 @@ from constructs import Construct
 
 from infra import permissions
 from submit.request.cluster import MANAGED_TAG, run_job_flow, step
-from submit.request.place import Cluster, Target, Workers
+from submit.request.targets import Cluster, Target, Workers
 
 SERVICE_POLICY = "service-role/AmazonEMRServicePolicy_v2"
 # Two zones, so that a fleet can go where there is capacity; 1,019 nodes in each.

@@ -12,8 +12,8 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infra import permissions
-from submit.request.place import Application, Place, Target, Workers
 from submit.request.serverless import scheduled, start_job_run
+from submit.request.targets import Application, Place, Target, Workers
 
 # A run waits for so long for the one before it to end.
 QUEUE_MINUTES = 360

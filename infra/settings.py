@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from zoneinfo import available_timezones
 
-from submit.request.place import (
+from submit.request.targets import (
     DEFAULT_NAME,
     DEFAULT_REGION,
     INSTANCE_SIZES,

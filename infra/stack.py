@@ -17,7 +17,7 @@ from infra.compute import Compute, ServerlessCompute, logs_to, network_in
 from infra.operations import Alerts, Budget, Dashboard, Schedule
 from infra.settings import Settings, SettingsError
 from infra.storage import JOB_LOGS, Storage
-from submit.request.place import Application, Cluster, Target, outputs
+from submit.request.targets import Application, Cluster, Target, outputs
 
 # What EventBridge Scheduler replaces by an identifier of each start: the same one where it tries again.
 EXECUTION_ID = "<aws.scheduler.execution-id>"

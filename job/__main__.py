@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from job import storage
 from job.errors import JobError, RunError
-from job.lock import locked
 from job.progress import Progress, terminal
-from job.session import Log, local_session
 from job.settings import CHECK, FEATURIZE, PRUNE, REDUCE, REPORT, Settings, add_options
+from job.spark.session import Log, local_session
+from job.storage.lock import locked
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -108,11 +108,12 @@ def _with_session(settings: Settings, log: Log, progress: Progress, stages: "Cal
 
 
 def _run(settings: Settings, log: Log, started: float) -> None:
-    from job import featurize, reduce  # noqa: PLC0415 - Arrow and Pillow are not needed to show --help
+    from job.features.model import fingerprint  # noqa: PLC0415 - Arrow and Pillow are not needed to show --help
+    from job.stages import featurize, reduce  # noqa: PLC0415
 
     progress = terminal()
     model = featurize.check(settings)
-    reduce.check_reduction(settings, featurize.fingerprint(model, settings), model.description.features)
+    reduce.check_reduction(settings, fingerprint(model, settings), model.description.features)
     _say_opening(progress, settings, model.description.name, model.description.weights_note)
 
     def stages(spark: "SparkSession") -> dict[str, Any]:
@@ -123,7 +124,7 @@ def _run(settings: Settings, log: Log, started: float) -> None:
 
 
 def _featurize(settings: Settings, log: Log, started: float) -> None:
-    from job import featurize  # noqa: PLC0415
+    from job.stages import featurize  # noqa: PLC0415
 
     progress = terminal()
     model = featurize.check(settings)
@@ -131,22 +132,22 @@ def _featurize(settings: Settings, log: Log, started: float) -> None:
     current = _with_session(settings, log, progress, lambda spark: featurize.featurize(spark, settings, progress))
     print(f"\n{_counts(current.counts)}; {time.monotonic() - started:.1f} s in all")
     print(f"features in {storage.join(storage.absolute(settings.output), 'features')}; read the current ones with")
-    print(f'  from job.store import read_features; read_features("{settings.output}").to_pandas()')
+    print(f'  from job.features.table import read_features; read_features("{settings.output}").to_pandas()')
 
 
 def _reduce(settings: Settings, log: Log, started: float) -> None:
-    from job import reduce  # noqa: PLC0415
-    from job.store import read_current  # noqa: PLC0415
+    from job.features.table import read_snapshot  # noqa: PLC0415
+    from job.stages import reduce  # noqa: PLC0415
 
     progress = terminal()
-    current = read_current(storage.absolute(settings.output))
+    current = read_snapshot(storage.absolute(settings.output))
     reduce.check_reduction(settings, current.fingerprint, current.model["features"])
     result = _with_session(settings, log, progress, lambda spark: reduce.reduce(spark, settings, progress))
     _say_results(settings, result, log, started)
 
 
 def _report(settings: Settings, log: Log, started: float) -> None:
-    from job import report  # noqa: PLC0415
+    from job.stages import report  # noqa: PLC0415
 
     progress = terminal()
     output = storage.absolute(settings.output)
@@ -156,11 +157,11 @@ def _report(settings: Settings, log: Log, started: float) -> None:
 
 
 def _check(settings: Settings, log: Log, started: float) -> None:
-    from job.check import check  # noqa: PLC0415
-    from job.store import read_current  # noqa: PLC0415
+    from job.features.table import read_snapshot  # noqa: PLC0415
+    from job.stages.check import check  # noqa: PLC0415
 
     progress = terminal()
-    read_current(storage.absolute(settings.output))
+    read_snapshot(storage.absolute(settings.output))
     faults = _with_session(settings, log, progress, lambda spark: check(spark, settings, progress))
     for fault in faults:
         print(f"fault: {fault.what}\n       {fault.remedy}")
@@ -173,11 +174,11 @@ def _check(settings: Settings, log: Log, started: float) -> None:
 
 
 def _prune(settings: Settings, log: Log, started: float) -> None:
-    from job.prune import prune  # noqa: PLC0415
-    from job.store import read_current  # noqa: PLC0415
+    from job.features.table import read_snapshot  # noqa: PLC0415
+    from job.stages.prune import prune  # noqa: PLC0415
 
     progress = terminal()
-    read_current(storage.absolute(settings.output))
+    read_snapshot(storage.absolute(settings.output))
     pruned = _with_session(settings, log, progress, lambda spark: prune(spark, settings, progress))
     verb = "would be deleted" if settings.dry_run else "deleted"
     print(

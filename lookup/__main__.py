@@ -9,16 +9,16 @@ from itertools import islice
 
 from job import storage
 from job.errors import JobError
-from job.image import Rejected
+from job.images.decode import Rejected
 from job.progress import Progress, terminal
 from job.settings import DEFAULT_MAX_PIXELS
-from lookup.catalogue import Answer, Catalogue, Neighbour
+from lookup.classifier import Answer, Catalogue, Neighbour
 from lookup.embed import Embedders, Point
 from lookup.evaluate import as_json as evaluation_as_json
 from lookup.evaluate import as_text as evaluation_as_text
 from lookup.evaluate import evaluate
-from lookup.pictures import find
-from lookup.show import Told, as_csv, as_html, as_json, as_table
+from lookup.formatters import Told, as_csv, as_html, as_json, as_table
+from lookup.images import find
 
 _EPILOG = """exit status: 0 done; 1 some of the pictures cannot be used, the others are told; 2 something given cannot
 be used; 130 interrupted
@@ -187,7 +187,7 @@ def _serve(options: argparse.Namespace) -> int:
         from lookup.service import Door, create_app, listen, serve  # noqa: PLC0415 - only this command needs FastAPI
     except ModuleNotFoundError as error:
         raise JobError(f"serve needs {error.name}: make setup, or pip install -r requirements-lookup.txt") from None
-    from lookup.desk import Desk, Limits  # noqa: PLC0415
+    from lookup.reloader import Desk, Limits  # noqa: PLC0415
 
     with listen(options.host, options.port) as listening:
         limits = Limits(pixels=options.max_pixels, workers=options.workers)

@@ -10,20 +10,19 @@ from numpy.typing import NDArray
 
 from job import storage
 from job.errors import JobError
-from job.featurize import decoding, fingerprint
-from job.histogram import colour_shares
-from job.index import IndexDescription, locate
-from job.isolated import Decoder, Way
-from job.model import Engine, Model, read_model
-from job.pca import Basis
-from job.quiet import quiet
-from job.reduce import BASIS
+from job.features.model import FeatureExtractor, Model, decode_options, fingerprint, read_model
+from job.features.silenced import silenced
+from job.images.color_histogram import color_histogram
+from job.images.sandbox import DecodeOptions, Decoder
+from job.pca.basis import Basis
+from job.pca.basis_file import BASIS
+from job.results.index import IndexDescription, locate
 from job.settings import Settings
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where a picture lies: its coordinates float32 [c] and its residual, see `job.index.locate`."""
+    """Where a picture lies: its coordinates float32 [c] and its residual, see `job.results.index.locate`."""
 
     coordinates: NDArray[np.float32]
     residual: float
@@ -35,13 +34,13 @@ class Recipe:
 
     Attributes
     ----------
-    way : Way
+    way : DecodeOptions
         How pictures are decoded, and within which limits.
     model : Model
     basis : Basis
     """
 
-    way: Way
+    way: DecodeOptions
     model: Model
     basis: Basis
 
@@ -76,7 +75,7 @@ def read_recipe(output: str, run: dict[str, Any], description: IndexDescription)
         raise JobError(f"no basis at {address}; python -m job reduce makes it anew") from None
     if sha256(data).hexdigest() != description.basis_sha256:
         raise JobError(f"{address} is not the basis that the index was made with; python -m job reduce makes both anew")
-    return Recipe(decoding(model, settings), model, Basis.from_bytes(data, address))
+    return Recipe(decode_options(model, settings), model, Basis.from_bytes(data, address))
 
 
 class Embedder:
@@ -87,8 +86,8 @@ class Embedder:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        with quiet():  # LiteRT tells on standard error which delegate it has
-            self._engine = Engine(recipe.model)
+        with silenced():  # LiteRT tells on standard error which delegate it has
+            self._engine = FeatureExtractor(recipe.model)
         self._decoder = Decoder(recipe.way, isolated=True)
 
     def __enter__(self) -> "Embedder":
@@ -106,7 +105,7 @@ class Embedder:
     def point(self, data: bytes) -> Point:
         """Return where a picture lies; raises `Rejected` with the reason for one that cannot be used."""
         pixels = self._decoder.decode(data).pixels
-        features, colours = self._engine.features(pixels), colour_shares(pixels)
+        features, colours = self._engine.features(pixels), color_histogram(pixels)
         coordinates, residuals = locate(self._recipe.basis, features[None], colours[None])
         return Point(coordinates[0], float(residuals[0]))
 

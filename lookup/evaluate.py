@@ -8,11 +8,11 @@ from textwrap import fill
 import numpy as np
 from numpy.typing import NDArray
 
-from job.neighbours import Interval, wilson
-from lookup.catalogue import Catalogue
-from lookup.judge import KNOWN, SLACK, STRANGERS, Lesson, keep, learn
-from lookup.show import plain
-from lookup.trial import FOLDS, Outcome
+from job.curation.knn import Interval, wilson
+from lookup.calibration import KNOWN, SLACK, STRANGERS, Lesson, keep, learn
+from lookup.classifier import Catalogue
+from lookup.cross_validation import FOLDS, Outcome
+from lookup.formatters import plain
 from lookup.votes import calibrate
 
 # Pictures that figures are told from: an interval of less than half a percent.

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from job import storage
 from job.errors import JobError
-from job.index import IndexDescription, IndexPart, map_part, read_description
-from job.results import RUN, read_run
+from job.results.index import IndexDescription, IndexPart, map_part, read_description
+from job.results.tables import RUN, read_run
 from lookup.votes import Vectors
 
 # Parts that are fetched at a time from S3.
@@ -34,9 +34,9 @@ class Index:
     ----------
     description : IndexDescription
     blocks : list of float32 arrays [m, c]
-        The pictures' coordinates, see `job.index.locate`, in their order; they are mapped, not read.
+        The pictures' coordinates, see `job.results.index.locate`, in their order; they are mapped, not read.
     residuals : float32 array [n]
-        What the components do not tell of each: see `job.index.schema`.
+        What the components do not tell of each: see `job.results.index.schema`.
     names : list of str
         The labels there are, sorted.
     labels : int32 array [n]

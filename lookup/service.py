@@ -22,9 +22,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from job.errors import JobError
-from job.image import Rejected
-from lookup.desk import Desk
+from job.images.decode import Rejected
 from lookup.log import handler, tell
+from lookup.reloader import Desk
 
 MOST_NEIGHBOURS = 50
 # Of a body that is too large so much more is read and thrown away, so that the client reads the answer.

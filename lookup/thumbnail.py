@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-from job.isolated import Decoder, Way
+from job.images.sandbox import DecodeOptions, Decoder
 
 _QUALITY = 80
 _MEMORY_BYTES = 1 << 30
@@ -12,7 +12,7 @@ _MEMORY_BYTES = 1 << 30
 
 def thumbnails(side: int, max_pixels: int, seconds: float = 10.0) -> Decoder:
     """Return what decodes pictures to squares of `side` pixels, within limits; to be closed."""
-    return Decoder(Way(side, "fast", max_pixels, seconds, _MEMORY_BYTES), isolated=True)
+    return Decoder(DecodeOptions(side, "fast", max_pixels, seconds, _MEMORY_BYTES), isolated=True)
 
 
 def thumbnail(decoder: Decoder, data: bytes) -> bytes:

@@ -10,7 +10,7 @@ from job.errors import JobError
 from submit import commands, cost
 from submit.commands import Desk
 from submit.plan import JobOptions, Wish
-from submit.request.place import DEFAULT_NAME, DEFAULT_REGION, PLACES, Application
+from submit.request.targets import DEFAULT_NAME, DEFAULT_REGION, PLACES, Application
 
 _EPILOG = """exit status: 0 done; 1 the run failed; 2 something given cannot be used, and nothing was started; 3 the run
 was cancelled; 4 it was ended by its time-out; 5 AWS could not be asked any longer, the run goes on; 130 left by Ctrl-C

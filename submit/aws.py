@@ -13,7 +13,7 @@ from botocore.parsers import ResponseParserError
 
 from job.errors import JobError
 from submit.errors import DeniedError, ExpiredError, UnavailableError
-from submit.request.place import DEFAULT_REGION
+from submit.request.targets import DEFAULT_REGION
 
 # Of one call, with pauses of seconds where AWS asks to slow down, else of a second or so in all; whoever follows a run
 # goes on asking after that.

@@ -9,16 +9,16 @@ from job.errors import JobError
 from submit import cost as costs
 from submit import report, results
 from submit.aws import Clients, connect
+from submit.emr_ec2 import Steps
+from submit.emr_serverless import JobRuns
 from submit.errors import ExpiredError, LeftError, UnavailableError
 from submit.follow import Follower, Screen
 from submit.interrupt import Interrupt
-from submit.job_runs import JobRuns
 from submit.logs import DriverLog
 from submit.plan import Plan, Wish, plan
-from submit.request.place import PLACES, Application
+from submit.request.targets import PLACES, Application
 from submit.run import Run, Runs
 from submit.stack import Stack, find
-from submit.steps import Steps
 
 CANCELLING = "asking the service to cancel the run, and waiting for its end; Ctrl-C again leaves it"
 

@@ -9,7 +9,7 @@ https://aws.amazon.com/emr/pricing/. A spot price changes by the hour; a share o
 from dataclasses import dataclass
 
 from job.errors import JobError
-from submit.request.place import Application, Cluster, Place, Workers
+from submit.request.targets import Application, Cluster, Place, Workers
 
 VCPU_HOUR_USD = 0.052624
 GB_HOUR_USD = 0.0057785

@@ -12,8 +12,8 @@ from job.errors import JobError
 from job.settings import FEATURIZE, REDUCE, Settings, add_options
 from submit import cost
 from submit.request.cluster import add_job_flow_steps, run_job_flow, step
-from submit.request.place import TIMEOUT_MINUTES, Application, Place, Target, Workers
 from submit.request.serverless import start_job_run
+from submit.request.targets import TIMEOUT_MINUTES, Application, Place, Target, Workers
 from submit.stack import Stack
 
 # What a run in the cloud does.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from job.errors import JobError
 from submit.aws import Clients, code_of, explained
-from submit.request.place import DEFAULT_REGION, VERSION, Place, Target, Workers, read_outputs
+from submit.request.targets import DEFAULT_REGION, VERSION, Place, Target, Workers, read_outputs
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from pyspark.sql import SparkSession
 from bootstrap.model import Wish
 from bootstrap.package import build
 from job.errors import JobError
-from job.model import Description, describe
-from job.session import Log, local_session
+from job.features.model import ModelDescription, describe
 from job.settings import Settings
+from job.spark.session import Log, local_session
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -70,7 +70,7 @@ def make_tiny_model(folder: Path, seed: int, features: int = 16) -> Path:
         ]
     )
     tflite = export(network)
-    description = Description(
+    description = ModelDescription(
         architecture="tiny",
         alpha=1.0,
         input_size=32,

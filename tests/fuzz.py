@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from job.image import DECODER_CRASHED, OVER_MEMORY, OVER_TIME, REASONS, TOO_MANY_PIXELS, Picture, Rejected
-from job.isolated import Decoder, Way
+from job.images.decode import DECODER_CRASHED, OVER_MEMORY, OVER_TIME, REASONS, TOO_MANY_PIXELS, DecodedImage, Rejected
+from job.images.sandbox import DecodeOptions, Decoder
 
 ODD = Path(__file__).resolve().parents[2] / "shared" / "data" / "odd"
 HANG_SECONDS = 10
 # Small, so that shrinking while loading takes place in small pictures as well.
 SIDE = 8
 MAX_PIXELS = 4_000_000
-WAYS = [Way(SIDE, mode, MAX_PIXELS, HANG_SECONDS, 1 << 30) for mode in ("fast", "exact")]
+WAYS = [DecodeOptions(SIDE, mode, MAX_PIXELS, HANG_SECONDS, 1 << 30) for mode in ("fast", "exact")]
 
 
 def seeds(heic: bytes = b"") -> dict[str, bytes]:
@@ -181,7 +181,7 @@ def outcome(decoder: Decoder, data: bytes) -> str:
         picture = decoder.decode(data)
     except Rejected as rejected:
         return rejected.reason if rejected.reason in REASONS and rejected.error else f"unknown: {rejected}"
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, DecodedImage)
     assert picture.pixels.shape == (SIDE, SIDE, 3)
     assert picture.width * picture.height <= MAX_PIXELS
     return "ok"
@@ -235,7 +235,7 @@ def fuzz(count: int, seed: int, heic: bytes = b"", keep: Path | None = None) -> 
 
 def main() -> None:
     """Run the command."""
-    from tests.job.test_image import HEIC  # noqa: PLC0415 - the one HEIC that there is
+    from tests.job.images.test_decode import HEIC  # noqa: PLC0415 - the one HEIC that there is
 
     parser = argparse.ArgumentParser("python -m tests.fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=3000, help="how many (default: %(default)s)")

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from job.store import read_features
+from job.features.table import read_features
 from tests.conftest import make_pictures, run_json
 
 ROOT = Path(__file__).resolve().parents[1]

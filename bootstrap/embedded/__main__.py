@@ -23,9 +23,9 @@ from bootstrap.embedded.orchard import Orchard
 from bootstrap.embedded.training import ALPHA, INPUT_SIZE, Recipe, describe, train
 from bootstrap.model import EMBEDDED_FOLDER, EMBEDDED_NOTE, PREPROCESSING, import_network, save, sha256
 from job.errors import JobError
-from job.image import decode
-from job.model import Description, Engine, read_model
-from job.quiet import quiet
+from job.features.model import FeatureExtractor, ModelDescription, read_model
+from job.features.silenced import silenced
+from job.images.decode import decode
 
 REAL = Path("../shared/data/fruits360-test496")
 
@@ -65,7 +65,7 @@ def run_training(output: Path, minutes: float, *, resume: bool) -> None:
     tflite = network.export(model)
     weights = sha256(b"".join(np.ascontiguousarray(weight).tobytes() for weight in model.get_weights()))
     features = int(model.output_shape[-1])
-    description = Description(
+    description = ModelDescription(
         "MobileNetV2", ALPHA, INPUT_SIZE, features, "embedded", EMBEDDED_NOTE, weights, PREPROCESSING, sha256(tflite)
     )
     save(output / "model", tflite, description, lambda part: network.check(model, part))
@@ -89,8 +89,8 @@ def run_evaluation(folder: Path, real: Path) -> None:
 def embedder(folder: Path) -> Embed:
     """Load a model folder as the job does; gives a function from encoded pictures to features (n, d)."""
     model = read_model(str(folder))
-    with quiet():  # LiteRT names its delegate
-        engine = Engine(model)
+    with silenced():  # LiteRT names its delegate
+        engine = FeatureExtractor(model)
         engine.features(np.zeros((model.description.input_size, model.description.input_size, 3), np.uint8))
 
     def embed(pictures: Sequence[bytes]) -> Features:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from submit.request.place import Cluster, Target, Workers
 from submit.request.spark import conf, job_arguments, job_environment, spark_settings
+from submit.request.targets import Cluster, Target, Workers
 
 # Where the bootstrap action installs what the job imports, with a Python of its own in bin/python.
 INSTALLED = "/opt/fruits"

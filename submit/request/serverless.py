@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from submit.request.place import Application, Target, Workers
 from submit.request.spark import conf, job_arguments, job_environment, spark_settings
+from submit.request.targets import Application, Target, Workers
 
 # Where the archive is unpacked in each worker's working folder.
 DEPENDENCIES = "deps"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from submit.request.place import Target, Workers
+from submit.request.targets import Target, Workers
 
 # Beside each core's Python worker (300 MB and three times the largest picture, 200 MB at 50 megapixels) there is
 # little for the JVM to do: no vector passes through it. 5/8 of the least that EMR has, 2 GB a core, are 1.25 GB.

@@ -16,7 +16,8 @@ from moto.emr.responses import ElasticMapReduceResponse
 from moto.emrserverless.models import EMRServerlessBackend
 from moto.s3.models import FakeBucket
 
-from tests.aws import buckets, kinds
+from tests.aws import buckets
+from tests.aws import moto_resources as kinds
 from tests.aws.resources import Clients, Improved, Kind
 
 # A release that moto takes, in place of those that it does not know.

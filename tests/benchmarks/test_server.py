@@ -9,7 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from benchmarks.server import PICTURES, RESULTS, Contents, serving
-from job import s3, storage
+from job import storage
+from job.storage import s3
 from tests.conftest import make_pictures
 
 PARTS = 5 << 20  # bytes: S3's least size of a part but the last

@@ -12,7 +12,7 @@ from sklearn.model_selection import LeaveOneGroupOut, LeaveOneOut, cross_val_pre
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from benchmarks import tradeoff
-from benchmarks.labelled import Sample, draw, find, readable
+from benchmarks.labeled_sets import Sample, draw, find, readable
 from benchmarks.neighbours import Interval, difference, nearest, overlap, share
 from benchmarks.tradeoff import Row, cheapest, judge, not_worse
 from submit import cost

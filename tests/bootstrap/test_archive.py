@@ -17,9 +17,9 @@ import pytest
 
 from bootstrap import archive as archives
 from bootstrap.archive import JOB, ROOT, WHEELS, build_archive, check_archive, find_python
-from bootstrap.trial import SERVICES
+from bootstrap.smoke_test import SERVICES
 from job.errors import JobError
-from job.session import find_java, zip_package
+from job.spark.session import find_java, zip_package
 from tests.conftest import make_pictures
 
 NO_SUCH = f"--hash=sha256:{hashlib.sha256().hexdigest()}"
@@ -252,7 +252,7 @@ def test_zip_of_the_job_is_the_same_wherever_it_is_made(tmp_path: Path) -> None:
     content = zip_package(copy)
     assert content == zip_package(JOB)
     (tmp_path / "job.zip").write_bytes(content)
-    program = "import job.settings, job.session as s, importlib.resources as r; print(s.__file__, r.files('job'))"
+    program = "import job.settings, job.spark.session as s, importlib.resources as r; print(s.__file__, r.files('job'))"
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path / "job",

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bootstrap import java
-from job import session
-from job.session import find_java
+from job.spark import session
+from job.spark.session import find_java
 
 JAVA = """#!/bin/sh
 echo 'openjdk version "{version}" 2025-04-15' >&2

@@ -13,8 +13,8 @@ from bootstrap.embedded.evaluation import leave_one_out
 from bootstrap.model import EMBEDDED_FOLDER, Wish, make
 from bootstrap.sample import pictures
 from job.errors import JobError
-from job.image import decode
-from job.model import Engine, describe, read_model
+from job.features.model import FeatureExtractor, describe, read_model
+from job.images.decode import decode
 
 
 def test_embedded_folder_is_whole_and_small() -> None:
@@ -28,7 +28,7 @@ def test_embedded_folder_is_whole_and_small() -> None:
 
 
 def test_embedded_model_tells_fruit_apart() -> None:
-    engine = Engine(read_model(str(EMBEDDED_FOLDER)))
+    engine = FeatureExtractor(read_model(str(EMBEDDED_FOLDER)))
     chosen = [(name.split("/")[0], data) for name, data in pictures()][::6]
     features = np.stack([engine.features(decode(data, 224).pixels) for _, data in chosen])
     assert leave_one_out(features, [label for label, _ in chosen]) > 0.9

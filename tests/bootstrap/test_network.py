@@ -15,8 +15,8 @@ import pytest
 from bootstrap.model import EMBEDDED_FOLDER, Wish, make
 from bootstrap.sample import pictures
 from job.errors import JobError
-from job.image import decode
-from job.model import Engine, read_model
+from job.features.model import FeatureExtractor, read_model
+from job.images.decode import decode
 
 network = pytest.importorskip("bootstrap.network", reason="TensorFlow is not installed", exc_type=ImportError)
 
@@ -72,7 +72,7 @@ def test_export_gives_what_keras_gives(
     assert (written["format"], written["alpha"], written["input_size"], written["features"]) == (1, ALPHA, SIZE, 1280)
     assert written["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m"]
-    engine = Engine(read_model(str(tmp_path / "m")))
+    engine = FeatureExtractor(read_model(str(tmp_path / "m")))
     chosen = [data for _, data in itertools.islice(pictures(), 7, None, 40)]
     pixels = np.stack([decode(data, SIZE).pixels for data in chosen])
     wanted = keras_model.predict(pixels / np.float32(127.5) - 1, verbose=0)

@@ -7,9 +7,9 @@ import pytest
 from nbclient import NotebookClient
 from pyspark.sql import SparkSession
 
-from job.featurize import featurize
-from job.reduce import reduce
 from job.settings import Settings
+from job.stages.featurize import featurize
+from job.stages.reduce import reduce
 from tests.conftest import make_pictures
 
 ROOT = Path(__file__).resolve().parents[2]

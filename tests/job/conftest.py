@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from job import s3
+from job.storage import s3
 from tests.faulty_s3 import FaultyS3, faulty_s3
 
 

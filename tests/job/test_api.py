@@ -10,10 +10,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from job.errors import JobError
-from job.featurize import featurize
-from job.reduce import reduce
-from job.session import check_session
 from job.settings import Settings
+from job.spark.session import check_session
+from job.stages.featurize import featurize
+from job.stages.reduce import reduce
 from tests.conftest import make_pictures
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,10 +24,10 @@ sys.path.append({root!r})  # as if installed: the workers know nothing of it
 from pyspark.sql import SparkSession
 spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
 
-from job.featurize import featurize
-from job.reduce import reduce
+from job.stages.featurize import featurize
+from job.stages.reduce import reduce
 from job.settings import Settings
-from job.store import read_features
+from job.features.table import read_features
 
 settings = Settings(images={images!r}, model={model!r}, output="results", components=2)
 featurize(spark, settings)

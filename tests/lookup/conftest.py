@@ -10,10 +10,10 @@ from pyspark.sql import SparkSession
 
 from bootstrap.model import Wish, make
 from bootstrap.sample import FRUITS, SIDES, write
-from job.featurize import featurize
-from job.index import IndexDescription
-from job.reduce import reduce
+from job.results.index import IndexDescription
 from job.settings import Settings
+from job.stages.featurize import featurize
+from job.stages.reduce import reduce
 from lookup.index import Index
 from lookup.votes import Vectors
 

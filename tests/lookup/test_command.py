@@ -16,9 +16,9 @@ from PIL import Image
 from sklearn.metrics.pairwise import cosine_similarity
 
 from lookup.__main__ import main
-from lookup.catalogue import Catalogue
+from lookup.calibration import learn
+from lookup.classifier import Catalogue
 from lookup.evaluate import as_text, evaluate
-from lookup.judge import learn
 from tests.lookup.conftest import index_of
 
 ROOT = Path(__file__).resolve().parents[2]

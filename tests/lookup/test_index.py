@@ -13,10 +13,10 @@ import pyarrow as pa
 import pytest
 
 from job.errors import JobError
-from job.index import map_part
-from job.pca import Basis
-from job.store import read_features
-from lookup.catalogue import Catalogue
+from job.features.table import read_features
+from job.pca.basis import Basis
+from job.results.index import map_part
+from lookup.classifier import Catalogue
 from lookup.index import Index, open_index, read_results
 from tests.conftest import run_json
 from tests.job.conftest import bucket, s3_environment

@@ -7,10 +7,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from bootstrap.model import Wish, make
-from job.featurize import featurize
-from job.reduce import reduce
 from job.settings import Settings
-from lookup.catalogue import Answer, Catalogue
+from job.stages.featurize import featurize
+from job.stages.reduce import reduce
+from lookup.classifier import Answer, Catalogue
 from lookup.embed import Embedder
 from tests.conftest import shared
 

@@ -8,9 +8,10 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from job.progress import Progress
-from lookup import catalogue, search
+from lookup import classifier as catalogue
+from lookup import search
 from lookup.__main__ import main
-from lookup.approximate import RECALL, Approximate
+from lookup.ivf import RECALL, Approximate
 from lookup.search import Search
 from lookup.votes import Vectors
 from tests.lookup.conftest import index_of

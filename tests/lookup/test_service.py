@@ -24,9 +24,9 @@ import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
 
-from job.featurize import featurize
-from job.reduce import reduce
 from job.settings import Settings
+from job.stages.featurize import featurize
+from job.stages.reduce import reduce
 from tests.conftest import run_json
 
 ROOT = Path(__file__).resolve().parents[2]

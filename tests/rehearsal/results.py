@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from job.store import read_features
+from job.features.table import read_features
 
 TOLERANCE = 1e-6
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from submit.emr_ec2 import Steps
 from submit.request.cluster import run_job_flow, step
-from submit.request.place import VERSION, Application, Cluster, read_outputs
 from submit.request.serverless import start_job_run
-from submit.steps import Steps
+from submit.request.targets import VERSION, Application, Cluster, read_outputs
 from tests.aws.cdk import run_cdk
 from tests.aws.server import REGION, Server, play
 from tests.rehearsal.clusters import Clusters, clustered

@@ -12,7 +12,9 @@ import boto3
 import pytest
 from botocore.loaders import Loader
 
-from submit import follow, interrupt, job_runs, steps
+from submit import emr_ec2 as steps
+from submit import emr_serverless as job_runs
+from submit import follow, interrupt
 from submit.__main__ import main
 from tests.submit.emr import APPLICATION, Emr, emr_server
 

@@ -8,7 +8,8 @@ from functools import partial
 
 import pytest
 
-from submit import aws, follow, steps
+from submit import aws, follow
+from submit import emr_ec2 as steps
 from tests.submit.conftest import RUN_JSON, Cloud, Submit, deployed, submitting
 from tests.submit.emr import THROTTLED, Answer
 from tests.submit.flows import Flows, flow_server

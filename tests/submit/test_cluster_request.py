@@ -9,7 +9,7 @@ from botocore.stub import Stubber
 
 from job.settings import Settings
 from submit.request.cluster import add_job_flow_steps, run_job_flow, step
-from submit.request.place import Cluster, outputs, read_outputs
+from submit.request.targets import Cluster, outputs, read_outputs
 from tests.submit.test_request import TARGET, WORKERS
 
 CLUSTER = Cluster(

@@ -9,7 +9,7 @@ from job.errors import JobError
 from submit import cost
 from submit.__main__ import main
 from submit.cost import Work, estimate
-from submit.request.place import Application, Cluster, Workers
+from submit.request.targets import Application, Cluster, Workers
 from tests.submit.conftest import Cloud, Submit
 from tests.submit.test_plan import STACK, planned
 

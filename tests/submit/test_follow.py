@@ -8,7 +8,8 @@ from typing import Any
 import boto3
 import pytest
 
-from submit import aws, follow, job_runs, logs
+from submit import aws, follow, logs
+from submit import emr_serverless as job_runs
 from submit.errors import DeniedError
 from tests.submit.conftest import REGION, Cloud, Submit, make_stack
 from tests.submit.emr import EXPIRED, THROTTLED, Answer, Emr, Lost, serving

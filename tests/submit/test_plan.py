@@ -10,7 +10,7 @@ from job.errors import JobError
 from job.settings import Settings
 from submit.__main__ import _parse
 from submit.plan import Plan, Wish, job_options, plan
-from submit.request.place import Workers
+from submit.request.targets import Workers
 from submit.stack import Stack
 from tests.submit.test_request import APPLICATION, conf
 from tests.submit.test_request import TARGET as A_TARGET

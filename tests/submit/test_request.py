@@ -10,8 +10,8 @@ import pytest
 from botocore.stub import Stubber
 
 from job.settings import Settings
-from submit.request.place import Application, Target, Workers, outputs, read_outputs
 from submit.request.serverless import scheduled, start_job_run
+from submit.request.targets import Application, Target, Workers, outputs, read_outputs
 
 APPLICATION = Application("00abc")
 TARGET = Target(

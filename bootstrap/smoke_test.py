@@ -1,0 +1,68 @@
+"""The job tried in a bare Python: all its imports, S3's clients, an inference; from two archives and nothing else.
+
+    python3.11 -I -S bootstrap/trial.py FOLDER_OF_DEPENDENCIES JOB_ZIP MODEL_FOLDER
+
+So it is on EMR, but for Spark, which is there; what fails here would fail there, after minutes. `bootstrap.archive`
+starts it. It ends with Python's own words of what is missing.
+"""
+
+import ast
+import importlib
+import io
+import sys
+import zipfile
+from pathlib import PurePosixPath
+
+# EMR's own. The job loads it where it is needed only, so that everything else can be used without.
+SPARK = {"pyspark", "py4j"}
+# S3, and what botocore's chain of credentials may ask: roles, and a developer's single sign-on.
+SERVICES = ("s3", "sts", "sso", "sso-oidc", "signin")
+
+
+def try_imports(package: str) -> None:
+    """Do every import that stands anywhere in the package, then load each module; not `entry`, that runs the job."""
+    with zipfile.ZipFile(package) as archive:
+        sources = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
+    for name, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom | ast.Import):
+                module = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+                if str(module).split(".")[0] not in SPARK:
+                    exec(ast.unparse(node), {})  # noqa: S102 - the job's own statement, as it stands there
+        path = PurePosixPath(name).with_suffix("")
+        if path.name != "entry":
+            importlib.import_module(".".join(path.parts).removesuffix(".__init__"))
+    importlib.import_module("pandas")  # that PySpark asks for where it hands Arrow to Python
+
+
+def try_clients() -> None:
+    """Make a client of each service that S3 with a chain of credentials may need; nothing is asked of any."""
+    import boto3  # noqa: PLC0415 - found only now
+
+    session = boto3.Session("none", "none", region_name="eu-west-1")
+    for service in SERVICES:
+        session.client(service)
+
+
+def try_inference(folder: str) -> None:
+    """Decode a picture and infer its features."""
+    import numpy as np  # noqa: PLC0415 - found only now
+    from PIL import Image  # noqa: PLC0415
+
+    from job.features.model import FeatureExtractor, read_model  # noqa: PLC0415
+    from job.images.decode import decode  # noqa: PLC0415
+
+    file = io.BytesIO()
+    Image.new("RGB", (300, 200), "orange").save(file, "JPEG")
+    model = read_model(folder)
+    features = FeatureExtractor(model).features(decode(file.getvalue(), model.description.input_size).pixels)
+    if features.shape != (model.description.features,) or not np.isfinite(features).all():
+        raise ValueError(f"an inference gave {features}")
+
+
+if __name__ == "__main__":
+    dependencies, package, model = sys.argv[1:]
+    sys.path[:0] = [dependencies, package]  # PYTHONPATH comes first on EMR too
+    try_imports(package)
+    try_clients()
+    try_inference(model)

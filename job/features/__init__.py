@@ -1,0 +1,1 @@
+"""Pixels to feature vectors, and the table that keeps them."""

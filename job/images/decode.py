@@ -1,0 +1,262 @@
+"""Encoded bytes in, pixels out, or the reason why not. Pillow only; neither Spark nor storage."""
+
+import ctypes
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import pi_heif
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from job.images import icc as colour
+from job.settings import DEFAULT_MAX_PIXELS
+
+# One task has one core: threads would only add memory.
+pi_heif.register_heif_opener(decode_threads=1)
+Image.init()
+
+# Part of the fingerprint: raise it whenever the same bytes would give other pixels, or other shares of colours.
+DECODER_VERSION = 3
+
+# The closed list of reasons for which an image is rejected.
+ZERO_BYTES = "zero bytes"
+NOT_AN_IMAGE = "not an image"
+TRUNCATED = "truncated"
+DAMAGED = "damaged"
+TOO_MANY_PIXELS = "too many pixels"
+DECODER_CRASHED = "decoder crashed"
+OVER_TIME = "over the time bound"
+OVER_MEMORY = "over the memory bound"
+GONE = "gone"
+NAME_NOT_UTF8 = "name not UTF-8"
+REASONS = (
+    ZERO_BYTES,
+    NOT_AN_IMAGE,
+    TRUNCATED,
+    DAMAGED,
+    TOO_MANY_PIXELS,
+    DECODER_CRASHED,
+    OVER_TIME,
+    OVER_MEMORY,
+    GONE,
+    NAME_NOT_UTF8,
+)
+
+# Pillow hands EPS to Ghostscript, a program that runs what the file says: not for files that nobody has looked at.
+REFUSED_FORMATS = ("EPS",)
+
+# Shrink-on-load keeps at least this many times the side needed: cosine to the full decode >= 0.9996 on 8-13 Mpx photos
+# (benchmarks.photos).
+DRAFT_FACTOR = 3
+
+# Large pictures are brought to RGB a strip at a time, so that no second copy of the whole is made.
+STRIP_PIXELS = 1 << 18
+
+# After a picture of so many pixels what was freed is given back to the system.
+LARGE_PIXELS = 16_000_000
+
+_ORIENTATION_TAG = 0x0112
+# EXIF orientation -> what turns the stored pixels into what a viewer shows (Exif 2.32, tag 274).
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Rejected(Exception):  # noqa: N818 - an answer, not a fault
+    """An image that cannot be used: `reason` from `REASONS`, `error` in free text."""
+
+    def __init__(self, reason: str, error: str) -> None:
+        super().__init__(f"{reason}: {error}")
+        self.reason = reason
+        self.error = error
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """A decoded image.
+
+    Attributes
+    ----------
+    pixels : uint8 array [input_size, input_size, 3]
+        RGB, upright, on white where the image is transparent.
+    width, height : int
+        Pixels as stored in the file, before orientation and resizing.
+    """
+
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+
+
+def decode(data: bytes, input_size: int, mode: str = "fast", max_pixels: int = DEFAULT_MAX_PIXELS) -> DecodedImage:
+    """Decode an image of any format that Pillow or pi-heif reads and resize it (bicubic) to a square.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file. Its content decides what it is, not its name.
+    input_size : int
+        Side of the square that the network takes, in pixels; the aspect ratio is not kept.
+    mode : {"fast", "exact"}
+        `fast` lets libjpeg shrink JPEGs while loading, to no less than 3 times `input_size`; `exact` decodes in full.
+    max_pixels : int
+        Images with more pixels are rejected before they are decoded.
+
+    Raises
+    ------
+    Rejected
+        With the reason, for bytes that give no usable image: what Pillow's own `Image.open(…).load()` refuses.
+    MemoryError
+        When there is not enough: whether that is the image's fault, its caller knows.
+    """
+    if not data:
+        raise Rejected(ZERO_BYTES, "the file is empty")
+    with warnings.catch_warnings():
+        # Of odd metadata and large pictures Pillow warns and reads on: no news in a log of millions.
+        warnings.simplefilter("ignore")
+        image = _open(data, max_pixels)
+        width, height = image.size
+        try:
+            if mode == "fast":
+                image.draft("RGB", (DRAFT_FACTOR * input_size, DRAFT_FACTOR * input_size))
+            _lighten(image)
+            image.load()
+            square = _square(image, input_size)
+            # Turning the small square instead of the whole picture gives the same up to the rounding of the resize.
+            turn = _UPRIGHT.get(_orientation(image))
+            pixels = np.asarray(square if turn is None else square.transpose(turn))
+        except Exception as error:  # noqa: BLE001 - decoders raise anything on broken data; each is this image's fault
+            raise _rejected(error, DAMAGED) from None
+        finally:
+            image.close()  # whoever else holds it, a traceback or a circle, its memory is free
+            if width * height >= LARGE_PIXELS:
+                _give_back()
+    return DecodedImage(pixels, width, height)
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    """Read what the file says of itself."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=[name for name in Image.ID if name not in REFUSED_FORMATS])
+    except Image.DecompressionBombError as error:
+        raise Rejected(TOO_MANY_PIXELS, str(error)) from None
+    except UnidentifiedImageError:
+        raise Rejected(NOT_AN_IMAGE, "no known image format") from None
+    except Exception as error:  # noqa: BLE001 - a hostile header may raise anything; whatever it is, it is no image
+        raise _rejected(error, DAMAGED) from None
+    width, height = image.size
+    if width * height > max_pixels:
+        raise Rejected(TOO_MANY_PIXELS, f"{width} x {height} pixels, more than the limit of {max_pixels}")
+    return image
+
+
+def _lighten(webp: Any) -> None:
+    """Have a WebP's decoder, which holds the picture twice, let go of it once the first frame has been handed over."""
+    hand_over = getattr(webp, "_get_next", None)
+    if webp.format != "WEBP" or hand_over is None:
+        return
+
+    def once() -> Any:
+        del webp._get_next  # or picture and function would hold each other
+        frame = hand_over()
+        webp._decoder = None
+        return frame
+
+    webp._get_next = once
+
+
+def _square(image: Image.Image, side: int) -> Image.Image:
+    """Return the loaded image as an RGB square in sRGB, transparency laid over white, 16-bit samples scaled to 8."""
+    mode, transform = colour.to_srgb(image)
+    width, height = image.size
+    rows = max(1, STRIP_PIXELS // width)
+    flat = image.mode == mode and not image.has_transparency_data
+    if flat or rows >= height:
+        small = (image if flat else _flat(image, mode)).resize((side, side), Image.Resampling.BICUBIC)
+    else:
+        # Pillow resizes across, then down, rounding in between: across by strips, then down is the same, bit for bit.
+        narrow = Image.new(mode, (side, height))
+        scale = _scale(image)
+        for top in range(0, height, rows):
+            strip = _flat(image.crop((0, top, width, min(top + rows, height))), mode, scale)
+            narrow.paste(strip.resize((side, strip.height), Image.Resampling.BICUBIC), (0, top))
+        small = narrow.resize((side, side), Image.Resampling.BICUBIC)
+    return colour.apply(small, transform)
+
+
+def _scale(image: Image.Image) -> float:
+    """Return what brings one-channel samples of more than 8 bits to 0..255."""
+    if image.mode != "F":
+        return 255 / 65535  # integer modes hold 16-bit samples
+    # Floats are taken as shares of 1 where they all fit in it, else as 0 to 255.
+    _, highest = image.getextrema()
+    return 255 if float(cast("float", highest)) <= 1 else 1
+
+
+def _flat(image: Image.Image, mode: str, scale: float | None = None) -> Image.Image:
+    """Return the image in a mode of 8 bits a sample, without transparency."""
+    try:
+        return _converted(image, mode, scale)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - Pillow has read it, so it is usable; rare ones it cannot convert (no palette)
+        samples = np.asarray(image)
+        first = samples if samples.ndim == 2 else samples[..., 0]
+        return Image.fromarray(np.clip(first, 0, 255).astype(np.uint8)).convert(mode)
+
+
+def _converted(image: Image.Image, mode: str, scale: float | None) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        samples = np.asarray(image).astype(np.float64)
+        scale = _scale(image) if scale is None else scale
+        gray = np.clip(np.nan_to_num(np.rint(samples * scale)), 0, 255)
+        transparent = image.info.get("transparency")
+        if isinstance(transparent, int):  # the one sample that a 16-bit PNG calls transparent
+            gray[samples == transparent] = 255
+        return Image.fromarray(gray.astype(np.uint8)).convert(mode)
+    if image.has_transparency_data:
+        try:
+            layer = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        except (ValueError, TypeError, KeyError, IndexError):
+            pass  # a transparent colour that makes no sense for the mode: the picture is opaque
+        else:
+            white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+            return Image.alpha_composite(white, layer).convert("RGB").convert(mode)
+    return image.convert(mode)
+
+
+def _give_back() -> None:
+    """Have glibc give back what is free below the top of its heap: up to a whole picture, on top of the next one."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 where there is none or where the EXIF block is broken."""
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # noqa: BLE001 - whatever a broken EXIF block raises, it never rejects a readable picture
+        return 1
+
+
+def _rejected(error: Exception, otherwise: str) -> Exception:
+    """Return what a decoder's error means: a rejection with its reason, or that memory was short."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    lower = words.lower()
+    if "security limit" in lower:  # libheif's bounds on what a file may claim; it calls them memory errors
+        return Rejected(TOO_MANY_PIXELS if "image size" in lower else otherwise, words)
+    if isinstance(error, MemoryError) or "out of memory" in lower or "memory alloc" in lower:
+        return MemoryError(words)
+    if isinstance(error, EOFError) or "truncated" in lower or "end of file" in lower:
+        return Rejected(TRUNCATED, words)
+    return Rejected(otherwise, words)

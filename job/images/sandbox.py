@@ -1,0 +1,263 @@
+"""Encoded bytes in, pixels out, under limits of time and memory: in this process, or in a child that may die of it.
+
+A decoder is native code that reads what nobody has looked at. In this process (the first attempt of a task) an image
+that hangs or crashes it costs the process: Spark starts the task again, and its later attempts decode in a child. There
+an image that crashes, hangs or eats memory costs a child only, and is rejected with its own reason.
+"""
+
+import faulthandler
+import json
+import os
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import AvifImagePlugin
+
+from job.images.decode import DECODER_CRASHED, OVER_MEMORY, OVER_TIME, DecodedImage, Rejected, decode
+
+# The child ends itself when its time is over; one that cannot even do that is killed so much later.
+GRACE_SECONDS = 5.0
+
+# What a child runs. It finds this package where its parent does: in the zip that Spark has shipped, if need be.
+_PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from job.images.sandbox import serve; serve()"
+
+_HEAD = struct.Struct(">Q")
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How images are decoded.
+
+    Attributes
+    ----------
+    input_size : int
+        Side of the square that the network takes, in pixels.
+    mode : {"fast", "exact"}
+        As for `decode`.
+    max_pixels : int
+        Images with more pixels are rejected before they are decoded.
+    seconds : float
+        Time that one image may take.
+    memory_bytes : int
+        Address space that decoding one image may take, beyond what the process has before.
+    """
+
+    input_size: int
+    mode: str
+    max_pixels: int
+    seconds: float
+    memory_bytes: int
+
+    def picture(self, data: bytes) -> DecodedImage:
+        """Decode without limits; raises `Rejected` and MemoryError."""
+        return decode(data, self.input_size, self.mode, self.max_pixels)
+
+
+class Decoder:
+    """Decodes images one after the other; to be closed, or used in a `with` statement.
+
+    Parameters
+    ----------
+    way : DecodeOptions
+        How, and within which limits.
+    isolated : bool
+        Whether each image is decoded in a child process. If not, an image over the time bound ends this process, as one
+        that crashes the decoder does.
+    """
+
+    def __init__(self, way: DecodeOptions, *, isolated: bool) -> None:
+        self._way = way
+        self._isolated = isolated
+        self._child: _Child | None = None
+        _one_thread()
+
+    def __enter__(self) -> "Decoder":
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the child, if there is one."""
+        self.close()
+
+    def close(self) -> None:
+        """End the child, if there is one."""
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+    def decode(self, data: bytes) -> DecodedImage:
+        """Return the decoded image; raises `Rejected` with the reason for one that cannot be used."""
+        if not self._isolated:
+            # Short of memory, this process may hold more than it needs: a new one finds out if it is the image.
+            with suppress(MemoryError), _bounded(self._way):
+                return self._way.picture(data)
+        try:
+            return self._ask(data)
+        except _LostError:
+            # It may have been killed by something else, such as the kernel when memory is short all over the machine.
+            pass
+        try:
+            return self._ask(data)
+        except _LostError as lost:
+            raise Rejected(DECODER_CRASHED, str(lost)) from None
+
+    def _ask(self, data: bytes) -> DecodedImage:
+        if self._child is None:
+            self._child = _Child()
+        try:
+            return self._child.decode(self._way, data)
+        except Rejected as rejected:
+            if rejected.reason == OVER_TIME:
+                self.close()
+            raise
+        except _LostError:
+            self.close()
+            raise
+
+
+class _LostError(Exception):
+    """The child has died."""
+
+
+class _Child:
+    """A process that decodes: requests go to its standard input, answers come from its standard output.
+
+    A request is the JSON of `DecodeOptions`, then the image's bytes; an answer is JSON, then the pixels. Each part is
+    preceded by its length in 8 bytes.
+    """
+
+    def __init__(self) -> None:
+        path = json.dumps([entry or str(Path.cwd()) for entry in sys.path])
+        self._process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-c", _PROGRAM, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def decode(self, way: DecodeOptions, data: bytes) -> DecodedImage:
+        """Return the decoded image; raises `Rejected`, or `_LostError` where the child has died of it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        overdue = threading.Timer(way.seconds + GRACE_SECONDS, self._process.kill)
+        overdue.start()
+        try:
+            _send(self._process.stdin, json.dumps(asdict(way)).encode(), data)
+            head, pixels = _receive(self._process.stdout)
+        except (OSError, EOFError):
+            status = self._process.wait()
+            if status == -signal.SIGALRM or (status == -signal.SIGKILL and not overdue.is_alive()):
+                raise Rejected(OVER_TIME, f"decoding took more than {way.seconds:g} s") from None
+            how = f"signal {-status} ({signal.strsignal(-status)})" if status < 0 else f"exit status {status}"
+            raise _LostError(f"the decoder's process ended with {how}") from None
+        finally:
+            overdue.cancel()
+        answer: dict[str, Any] = json.loads(head)
+        if "reason" in answer:
+            raise Rejected(answer["reason"], answer["error"])
+        side = way.input_size
+        return DecodedImage(np.frombuffer(pixels, np.uint8).reshape(side, side, 3), answer["width"], answer["height"])
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):  # bytes may wait that it can't take any more
+                pipe.close()  # type: ignore[union-attr]
+
+
+def serve() -> None:
+    """Decode what comes on standard input until it ends: what a child does."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    # Whatever a library may print must not come between the answers.
+    os.dup2(2, 1)
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _one_thread()
+    while True:
+        try:
+            head, data = _receive(requests)
+        except EOFError:
+            return
+        way = DecodeOptions(**json.loads(head))
+        pixels = b""
+        answer: dict[str, Any]
+        try:
+            with _bounded(way):
+                picture = way.picture(data)
+                pixels = picture.pixels.tobytes()
+            answer = {"width": picture.width, "height": picture.height}
+        except Rejected as rejected:
+            answer = {"reason": rejected.reason, "error": rejected.error}
+        except MemoryError:
+            words = f"decoding takes more than {way.memory_bytes >> 20:,} MB"
+            answer = {"reason": OVER_MEMORY, "error": words}
+        _send(answers, json.dumps(answer).encode(), pixels)
+
+
+def _send(pipe: IO[bytes], *parts: bytes) -> None:
+    for part in parts:
+        pipe.write(_HEAD.pack(len(part)))
+        pipe.write(part)
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes]) -> tuple[bytes, bytes]:
+    """Return the two parts of a message; raises EOFError where it ends early."""
+    parts = []
+    for _ in range(2):
+        (size,) = _HEAD.unpack(_exactly(pipe, _HEAD.size))
+        parts.append(_exactly(pipe, size))
+    return parts[0], parts[1]
+
+
+def _exactly(pipe: IO[bytes], size: int) -> bytes:
+    data = pipe.read(size)
+    if len(data) < size:
+        raise EOFError
+    return data
+
+
+def _one_thread() -> None:
+    """Have AVIF decoded by one thread: a task has one core, and threads would only take memory."""
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
+
+@contextmanager
+def _bounded(way: DecodeOptions) -> Iterator[None]:
+    """Within it, time over ends the process, and memory over the bound raises MemoryError.
+
+    An alarm costs 1 µs an image, faulthandler's own watchdog 20 µs and a thread; and it ends a process that holds the
+    interpreter's lock as well. What was running at that time is told on standard error.
+    """
+    with suppress(AttributeError, ValueError, OSError, RuntimeError):  # no standard error to tell it on
+        faulthandler.register(signal.SIGALRM, chain=True)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    bounds = [value for value in (soft, hard) if value != resource.RLIM_INFINITY]
+    held = _address_space()
+    if held is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (min([held + way.memory_bytes, *bounds]), hard))
+    signal.setitimer(signal.ITIMER_REAL, way.seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if held is not None:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _address_space() -> int | None:
+    """Return the size of this process's address space in bytes; None where the system does not tell (macOS)."""
+    try:
+        with open("/proc/self/statm", "rb", buffering=0) as file:  # noqa: PTH123 - for each image: the quickest way
+            return int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return None

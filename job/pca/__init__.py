@@ -1,0 +1,1 @@
+"""The mathematics of principal components, and the moments of a features table."""

@@ -1,0 +1,1 @@
+"""The Spark session, and functions run as its tasks."""

@@ -1,0 +1,1 @@
+"""The stages of the job: orchestration alone, one function a stage."""

@@ -1,0 +1,251 @@
+"""Runs on an S3 that fails: the features of a run without faults, or an end that says why."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from job import storage
+from job.errors import JobError, RunError
+from job.features.table import read_features
+from job.images import fetch
+from job.images.listing import check_images
+from job.settings import Settings
+from job.stages import featurize
+from job.storage import s3
+from tests.conftest import make_pictures
+from tests.faulty_s3 import TRANSIENT, Fault, FaultyS3, Request, always, faulty_s3, sometimes
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def upload(images: Path, bucket: str, endpoint: str) -> Any:
+    client = boto3.client("s3", endpoint_url=endpoint)
+    for path in images.rglob("*.jpg"):
+        client.upload_file(str(path), bucket, f"photos/{path.relative_to(images)}")
+    return client
+
+
+def rows(output: str) -> dict[str, dict[str, Any]]:
+    """Return the current rows by the last two parts of their paths, features as bytes."""
+    table = read_features(output)
+    assert isinstance(table, pa.Table)
+    found = {"/".join(row["path"].split("/")[-2:]): row for row in table.to_pylist()}
+    assert len(found) == table.num_rows
+    for row in found.values():
+        row["features"] = None if row["features"] is None else np.float32(row["features"]).tobytes()
+    return found
+
+
+def command(images: str, model: Path, output: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "job", "featurize", "--images", images, "--model", str(model)),
+            *("--output", output),
+        ],
+        cwd=ROOT,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+
+
+class OnceReading:
+    """A rule that does something when the first picture is asked for, and goes on as another one."""
+
+    def __init__(self, act: Callable[[str], None], rule: Callable[[Request], Fault | None]) -> None:
+        self._act, self._rule, self._lock, self._done = act, rule, threading.Lock(), False
+
+    def __call__(self, request: Request) -> Fault | None:
+        with self._lock:
+            if not self._done and request.method == "GET" and request.path.endswith(".jpg"):
+                self._done = True
+                self._act(request.path)
+        return self._rule(request)
+
+
+def test_with_five_of_a_hundred_requests_failing_the_features_are_those_of_a_run_without(
+    spark: SparkSession,
+    bucket: str,
+    moto_endpoint: str,
+    tmp_path: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = make_pictures(tmp_path / "images", {"apple": 90, "pear": 80})
+    client = upload(images, bucket, moto_endpoint)
+    settings = Settings(images=str(images), model=str(tiny_model), output=str(tmp_path / "out"))
+    featurize.featurize(spark, settings)
+    expected = rows(settings.output)
+    changed: list[str] = []
+
+    def change(asked: str) -> None:
+        """Delete a picture and replace another, between the listing and their reading."""
+        changed.extend(name for name in ("apple/000.jpg", "apple/001.jpg", "pear/000.jpg") if name not in asked)
+        client.delete_object(Bucket=bucket, Key=f"photos/{changed[0]}")
+        client.put_object(Bucket=bucket, Key=f"photos/{changed[1]}", Body=b"another picture")
+
+    # Faults that are waited for are fewer, for the sake of the test's time.
+    kinds = [kind for kind in TRANSIENT for _ in range(1 if kind in {Fault.SILENT, Fault.STALLED} else 3)]
+    with faulty_s3(moto_endpoint, OnceReading(change, sometimes(0.05, 3, kinds))) as faulty:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", faulty.url)
+        done = command(f"s3://{bucket}/photos", tiny_model, f"s3://{bucket}/out")
+        assert done.returncode == 0, done.stderr
+        assert len(faulty.requests) > 200
+        # Those on pictures are drawn by the seed; those on what the run writes, with its random name, vary.
+        assert faulty.injected.total() >= 9
+        assert len(faulty.injected) >= 5
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_endpoint)
+    s3.forget()
+    found = rows(f"s3://{bucket}/out")
+    assert found.keys() == expected.keys()
+    gone = {name: (row["reason"], row["error"]) for name, row in found.items() if row["status"] != "ok"}
+    assert gone == {
+        changed[0]: ("gone", "deleted since it was listed"),
+        changed[1]: ("gone", "replaced since it was listed; the next run takes the new one"),
+    }
+    for name in found.keys() - gone.keys():
+        assert found[name]["features"] == expected[name]["features"], name
+
+
+def test_a_run_that_may_not_read_the_pictures_ends_before_any_work_and_says_what_is_missing(
+    bucket: str, moto_endpoint: str, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(make_pictures(tmp_path / "images", {"apple": 40}), bucket, moto_endpoint)
+    with faulty_s3(moto_endpoint, always(Fault.DENIED, part="/photos/")) as faulty:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", faulty.url)
+        done = command(f"s3://{bucket}/photos", tiny_model, str(tmp_path / "out"))
+        assert faulty.injected == {Fault.DENIED: 1}
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"error: cannot read or write s3://{bucket}/photos/apple/0")
+    assert "S3 refuses GetObject (AccessDenied): the permission s3:GetObject (or s3:ListBucket" in last
+    assert not list(tmp_path.glob("out/features/model=*/wave=*"))
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the stage run its tasks here, in order and with no second attempt, without Spark."""
+
+    def run_tasks(_: object, function: Any, items: Any, *__: object) -> list[Any]:
+        return [function(item) for item in items]
+
+    monkeypatch.setattr(featurize, "run_tasks", run_tasks)
+    monkeypatch.setattr(featurize, "ship", lambda _: None)
+    monkeypatch.setattr(featurize, "parallelism", lambda _: 2)
+    monkeypatch.setattr(featurize, "retries", lambda _: True)
+
+
+def written(output: str) -> list[str]:
+    """Return the statuses in all features files that a wave's marker names or does not."""
+    return [
+        status
+        for path in Path(output).glob("features/model=*/wave=*/*.parquet")
+        for status in pq.read_table(path).column("status").to_pylist()
+    ]
+
+
+def test_a_refusal_in_the_middle_keeps_what_is_done_and_is_met_once(
+    in_process: None, faulty: FaultyS3, bucket: str, moto_endpoint: str, tmp_path: Path, tiny_model: Path
+) -> None:
+    upload(make_pictures(tmp_path / "images", {"apple": 40}), bucket, moto_endpoint)
+    output = str(tmp_path / "out")
+    settings = Settings(images=f"s3://{bucket}/photos", model=str(tiny_model), output=output)
+
+    def refuse_the_last(request: Request) -> Fault | None:
+        pictures = sorted({seen.path for seen in faulty.requests if seen.path.endswith(".jpg")})
+        return Fault.DENIED if len(pictures) == 40 and request.path.endswith(".jpg") else None
+
+    faulty.rule = refuse_the_last
+    with pytest.raises(RunError, match=rf"s3://{bucket}/photos/apple/\d+\.jpg: S3 refuses GetObject .* s3:GetObject"):
+        featurize.featurize(None, settings)  # type: ignore[arg-type]
+    assert 1 <= faulty.injected[Fault.DENIED] <= fetch.FETCH_THREADS  # those being fetched at that moment, none again
+    assert written(output) == ["ok"] * 20  # the other task's
+    assert len(list(Path(output).glob("features/model=*/wave=*/_COMMIT.json"))) == 1
+
+
+@pytest.mark.parametrize("fault", [Fault.SLOW_DOWN, Fault.TRUNCATED])
+def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
+    in_process: None,
+    faulty: FaultyS3,
+    bucket: str,
+    moto_endpoint: str,
+    tmp_path: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault,
+) -> None:
+    upload(make_pictures(tmp_path / "images", {"apple": 40}), bucket, moto_endpoint)
+    output = str(tmp_path / "out")
+    settings = Settings(images=f"s3://{bucket}/photos", model=str(tiny_model), output=output)
+    monkeypatch.setattr(s3, "PATIENCE_SECONDS", 0.6)
+    monkeypatch.setattr(fetch, "FETCH_THREADS", 4)
+    s3.forget()
+    asked: list[str] = []
+
+    def spoil_all_but_the_first(request: Request) -> Fault | None:
+        if request.path.endswith(".jpg"):
+            asked.append(request.path)
+            return fault if request.path != asked[0] else None
+        return None
+
+    faulty.rule = spoil_all_but_the_first
+    started = time.monotonic()
+    with pytest.raises(OSError, match=f"s3://{bucket}/photos/apple"):
+        featurize.featurize(None, settings)  # type: ignore[arg-type]
+    # Pictures that were waiting for their turn are not asked for: all 20 of the task, fetched ahead, would be.
+    # How many were begun before the first fault was heard of varies with how long each thread waited (9 to 11 seen).
+    assert len(set(asked)) < 16
+    assert time.monotonic() - started < 15
+    assert written(output) == []
+
+    # All of them, from the first on: the run ends before it starts a task.
+    faulty.rule = always(fault, part="/photos/")
+    with pytest.raises(RunError, match=f"^cannot read s3://{bucket}/photos/apple"):
+        featurize.featurize(None, settings)  # type: ignore[arg-type]
+
+
+def test_a_picture_deleted_since_the_listing_is_gone_not_refused(
+    in_process: None, bucket: str, moto_endpoint: str, tmp_path: Path, tiny_model: Path
+) -> None:
+    client = upload(make_pictures(tmp_path / "images", {"apple": 12}), bucket, moto_endpoint)
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("path\n" + "".join(f"s3://{bucket}/photos/apple/{number:03d}.jpg\n" for number in range(12)))
+    client.delete_object(Bucket=bucket, Key="photos/apple/003.jpg")
+    settings = Settings(images=str(manifest), model=str(tiny_model), output=str(tmp_path / "out"))
+    featurize.featurize(None, settings)  # type: ignore[arg-type]
+    found = rows(settings.output)
+    assert len(found) == 12
+    rejected = {name: (row["reason"], row["error"]) for name, row in found.items() if row["status"] != "ok"}
+    assert rejected == {"apple/003.jpg": ("gone", "not there when it was looked up")}
+    assert not storage.exists(f"s3://{bucket}/photos/apple/003.jpg")
+
+
+@pytest.mark.parametrize(
+    ("method", "check", "permission"),
+    [
+        ("PUT", featurize.check_output, "s3:PutObject"),
+        ("POST", featurize.check_output, "s3:DeleteObject"),
+        ("GET", check_images, "s3:ListBucket"),
+    ],
+)
+def test_what_may_not_be_written_deleted_or_listed_is_refused_before_anything_is_started(
+    faulty: FaultyS3, bucket: str, method: str, check: Callable[[str], None], permission: str
+) -> None:
+    storage.write(f"s3://{bucket}/folder/a.jpg", b"x")
+    faulty.rule = always(Fault.DENIED, method)
+    with pytest.raises(JobError, match=rf"s3://{bucket}/folder: S3 refuses .*AccessDenied.* {permission} is missing$"):
+        check(f"s3://{bucket}/folder")

@@ -1,0 +1,123 @@
+"""One run at a time on an output."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from job import storage
+from job.errors import JobError, RunError
+from job.storage import lock
+from job.storage.lock import check_held, locked
+
+ROOT = Path(__file__).resolve().parents[3]
+
+HOLD = """
+import sys, time
+from job.storage.lock import locked
+with locked(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def hold(address: str) -> "subprocess.Popen[str]":
+    """Start a process that holds an output, and wait until it does."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, address], cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def test_a_second_run_on_a_disk_is_refused_until_the_first_is_gone_however_it_ends(tmp_path: Path) -> None:
+    first = hold(str(tmp_path))
+    with pytest.raises(JobError, match="another run is writing to"), locked(str(tmp_path)):
+        pass
+    kill(first)
+    started = time.monotonic()
+    with locked(str(tmp_path)):
+        assert time.monotonic() - started < 1
+
+
+def test_the_same_process_may_ask_again_and_others_wait_for_the_last(tmp_path: Path) -> None:
+    with locked(str(tmp_path)):
+        with locked(f"{tmp_path}/"):
+            pass
+        done = subprocess.run(
+            [sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert "another run is writing to" in done.stderr
+
+
+def test_outputs_do_not_lock_each_other(tmp_path: Path) -> None:
+    with locked(str(tmp_path / "a")), locked(str(tmp_path / "b")):
+        pass
+
+
+@pytest.fixture
+def output(bucket: str) -> str:
+    return f"s3://{bucket}/out"
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("STALE_SECONDS", 2.0), ("BEAT_SECONDS", 0.3), ("LOOK_SECONDS", 0.2)):
+        monkeypatch.setattr(lock, name, seconds)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_on_s3_a_lease_that_beats_is_respected(output: str) -> None:
+    lease = lock._Lease(output)
+    assert lease.take(None)
+    started = time.monotonic()
+    with pytest.raises(JobError, match="another run is writing to"), locked(output):
+        pass
+    assert time.monotonic() - started < 2  # it beat, so there was no need to wait till the end
+    lease.release()
+    with locked(output):
+        pass
+    assert not storage.exists(storage.join(output, ".lock"))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_on_s3_a_lease_whose_holder_was_killed_is_taken_over(output: str) -> None:
+    kill(hold(output))
+    assert storage.exists(storage.join(output, ".lock"))
+    started = time.monotonic()
+    with locked(output):
+        assert 2 <= time.monotonic() - started < 6
+
+
+@pytest.mark.usefixtures("hasty")
+def test_on_s3_only_one_of_two_takes_over(output: str) -> None:
+    storage.write(storage.join(output, ".lock"), b"left behind")
+    _, tag = storage.read_tagged(storage.join(output, ".lock"))
+    first, second = lock._Lease(output), lock._Lease(output)
+    assert first.take(tag)
+    assert not second.take(tag)
+    first.release()
+
+
+@pytest.mark.usefixtures("hasty")
+def test_on_s3_a_run_that_lost_its_lease_writes_no_more(output: str) -> None:
+    with locked(output):
+        check_held(output)
+        storage.write(storage.join(output, ".lock"), b"taken over")
+        time.sleep(1)
+        with pytest.raises(RunError, match="another run has taken over"):
+            check_held(output)
+    # What the other has put there is left alone.
+    assert storage.read(storage.join(output, ".lock")) == b"taken over"
