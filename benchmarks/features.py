@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from benchmarks import inputs
 from benchmarks.ceiling import ceiling
 from benchmarks.harness import bench, parser, timed
+from job.command_line import Log
 from job.settings import Settings
-from job.spark.session import Log, local_session
+from job.spark.session import local_session
 from job.stages.featurize import featurize
 from job.stages.reduce import reduce
 

@@ -22,9 +22,10 @@ from benchmarks.harness import Bench, bench, die, parser, timed, watched
 from benchmarks.server import PICTURES, Contents, serving
 from benchmarks.subprocess_session import plain_session
 from job import storage
+from job.command_line import Log
 from job.images.listing import list_images
 from job.settings import Settings
-from job.spark.session import Log, local_session, ship
+from job.spark.session import local_session, ship
 
 if TYPE_CHECKING:
     pass

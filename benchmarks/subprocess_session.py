@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import job.spark
+from job.command_line import Log
 from job.settings import Settings
-from job.spark.session import Log, find_java, local_session, ship
+from job.spark.session import find_java, local_session, ship
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

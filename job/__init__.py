@@ -1,1 +1,3 @@
-"""The Spark job: pictures in, feature vectors and principal components out. Importing the package loads nothing."""
+"""From a bucket of images to feature vectors and their principal components, as a Spark job."""
+
+__version__ = "0.1.0"

@@ -4,19 +4,18 @@ import argparse
 import os
 import shlex
 import sys
-import tempfile
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from job import storage
-from job.errors import JobError, RunError
+from job.command_line import Log, add_version, exit_status, new_log
+from job.errors import RunError
 from job.progress import Progress, terminal
 from job.settings import CHECK, FEATURIZE, PRUNE, REDUCE, REPORT, Settings, add_options
-from job.spark.session import Log, local_session
+from job.spark.session import local_session
 from job.storage.lock import locked
 
 if TYPE_CHECKING:
@@ -36,30 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
     options = _parser().parse_args(arguments)
     started = time.monotonic()
-    log = None
-    try:
+    log = _log(options.output, verbose=options.verbose)
+
+    def command() -> None:
         names = {option.name for option in fields(Settings)}
         settings = Settings(**{name: value for name, value in vars(options).items() if name in names})
-        log = _log(settings)
         options.command(settings, log, started)
-    except JobError as error:
-        return _fail(str(error), error.exit_status)
-    except KeyboardInterrupt:
-        return _fail("interrupted; what was committed stays, run again to go on", 130)
-    except Exception as error:  # noqa: BLE001 - the last resort: one line for people, the rest to the log
-        if log and log.path.exists():
-            with log.path.open("a") as file:
-                traceback.print_exc(file=file)
-        if log is None or log.verbose:
-            traceback.print_exc()
-        where = f" (details: {log.path})" if log and log.path.exists() else ""
-        return _fail(f"{type(error).__name__}: {error}{where}", RunError.exit_status)
-    return 0
 
-
-def _fail(message: str, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return status
+    return exit_status(
+        command, log, interrupted="interrupted; what was committed stays, run again to go on", reader_gone=1
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_version(parser)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, command, stages, text in (
         ("run", _run, (FEATURIZE, REDUCE), "the whole job: featurize, then reduce, with the report"),
@@ -90,12 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _log(settings: Settings) -> Log:
+def _log(output: str, *, verbose: bool) -> Log:
     """Return the log of this command: beside what is written where that is local, else in a temporary folder."""
-    folder = Path(tempfile.gettempdir(), "fruits")
-    if settings.output and not storage.is_s3(settings.output):
-        folder = Path(storage.absolute(settings.output), "logs")
-    return Log(folder / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}.log", settings.verbose)
+    local = output and not storage.is_s3(output)
+    return new_log(Path(storage.absolute(output), "logs") if local else None, verbose=verbose)
 
 
 def _with_session(settings: Settings, log: Log, progress: Progress, stages: "Callable[[SparkSession], Any]") -> Any:

@@ -15,10 +15,11 @@ from pyspark.sql import SparkSession
 
 from bootstrap.model import Wish
 from bootstrap.package import build
+from job.command_line import Log
 from job.errors import JobError
 from job.features.model import ModelDescription, describe
 from job.settings import Settings
-from job.spark.session import Log, local_session
+from job.spark.session import local_session
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

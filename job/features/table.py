@@ -222,7 +222,13 @@ def _children(output: str, folder: str, start: str) -> list[str]:
 
 def write_snapshot(output: str, current: Snapshot) -> None:
     """Name the images that are current from now on."""
-    storage.write(storage.join(output, _CURRENT), _json(asdict(current)))
+    storage.write(storage.join(output, _CURRENT), _json(_snapshot_json(current)))
+
+
+def _snapshot_json(current: Snapshot) -> dict[str, Any]:
+    fields = asdict(current)
+    masks = fields.pop("row_masks")
+    return fields | {"selections": masks}
 
 
 def read_snapshot(output: str) -> Snapshot:

@@ -15,11 +15,11 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from job.command_line import Log
 from job.errors import JobError
 from job.settings import Settings
 from job.spark.heartbeat import repeatedly
@@ -36,14 +36,6 @@ NO_JAVA = (
 
 # Four attempts a task: local mode has no retries unless it is asked for them.
 LOCAL_MASTER = "local[*,4]"
-
-
-@dataclass(frozen=True)
-class Log:
-    """Where the chatter of the JVM, Spark and the workers goes."""
-
-    path: Path
-    verbose: bool = False
 
 
 def find_java() -> Path | None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from job.__main__ import _say_results
+from job.command_line import Log
 from job.settings import Settings
-from job.spark.session import Log
 from submit.emr_serverless import JobRuns
 from submit.logs import LAST_WORDS, DriverLog, own_lines, unzip
 from tests.submit.conftest import Cloud

@@ -11,10 +11,11 @@ import pytest
 from pyspark import SparkConf
 from pyspark.sql import SparkSession
 
+from job.command_line import Log
 from job.errors import JobError, RunError
 from job.settings import Settings
 from job.spark import session
-from job.spark.session import Log, check_session, find_java, java_version, local_session, parallelism, ship
+from job.spark.session import check_session, find_java, java_version, local_session, parallelism, ship
 from job.spark.tasks import run_tasks
 
 

@@ -1,0 +1,80 @@
+"""The frame of every command: whatever ends it becomes one line on standard error and an exit status."""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from job import __version__
+from job.errors import JobError, RunError
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Log:
+    """The file of a command's details: tracebacks, and what Spark and its workers say."""
+
+    path: Path
+    verbose: bool = False
+
+
+def new_log(folder: Path | None = None, *, verbose: bool = False) -> Log:
+    """Return a log named by time and process in a folder, by default a temporary one; nothing is created yet."""
+    folder = folder or Path(tempfile.gettempdir(), "fruits")
+    return Log(folder / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}.log", verbose)
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """Give a command the option `--version`."""
+    parser.add_argument("--version", action="version", version=f"fruits {__version__}")
+
+
+def exit_status(
+    command: Callable[[], int | None], log: Log, *, interrupted: str = "interrupted", reader_gone: int = 0
+) -> int:
+    """Run a command and return its exit status; errors are printed as one line on standard error.
+
+    Parameters
+    ----------
+    command : callable
+        What the command does; it returns its exit status, None for 0.
+    log : Log
+        Where the traceback of an unexpected error goes; on the terminal as well if the log is verbose.
+    interrupted : str
+        What to say after Ctrl-C.
+    reader_gone : int
+        Exit status where the reader of standard output has gone, as `head` does.
+
+    Returns
+    -------
+    int
+        0, the status of a `JobError` (2 for bad input, 1 for a failed run), 130 after Ctrl-C, 1 for anything else.
+    """
+    try:
+        return command() or 0
+    except JobError as error:
+        return _fail(str(error), error.exit_status)
+    except KeyboardInterrupt:
+        return _fail(interrupted, INTERRUPTED)
+    except BrokenPipeError:
+        # Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return reader_gone
+    except Exception as error:  # noqa: BLE001 - the last resort: one line for people, the rest to the log
+        log.path.parent.mkdir(parents=True, exist_ok=True)
+        with log.path.open("a") as file:
+            traceback.print_exc(file=file)
+        if log.verbose:
+            traceback.print_exc()
+        return _fail(f"{type(error).__name__}: {error} (details: {log.path})", RunError.exit_status)
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return status
