@@ -18,7 +18,7 @@ from benchmarks.harness import bench, parser
 from benchmarks.latency import vectors
 from bootstrap.embedded import orchard
 from bootstrap.model import Wish, make
-from job.curation.knn import wilson
+from job.curation.intervals import wilson
 from job.features.silenced import silenced
 from job.settings import Settings
 from job.stages.featurize import featurize

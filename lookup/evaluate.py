@@ -8,7 +8,7 @@ from textwrap import fill
 import numpy as np
 from numpy.typing import NDArray
 
-from job.curation.knn import Interval, wilson
+from job.curation.intervals import Interval, wilson
 from lookup.calibration import KNOWN, SLACK, STRANGERS, Lesson, keep, learn
 from lookup.classifier import Catalogue
 from lookup.cross_validation import FOLDS, Outcome

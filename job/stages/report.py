@@ -9,7 +9,6 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,17 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from job import storage
-from job.curation.knn import (
-    VOTERS,
-    LabelIssue,
-    Neighbors,
-    confused_labels,
-    label_issues,
-    nearest,
-    outliers,
-    wilson,
-)
+from job.curation.intervals import wilson
+from job.curation.knn import Neighbors, nearest
+from job.curation.label_issues import VOTERS, LabelIssue, confused_labels, label_issues
 from job.curation.near_duplicates import SHORTLIST, NearDuplicate, near_duplicates
+from job.curation.outliers import outliers
+from job.curation.page import page_file
 from job.curation.sampling import TILE, Sample, Survey, sample, survey
 from job.errors import JobError
 from job.features.table import Snapshot, read_snapshot
@@ -155,17 +149,15 @@ class _Told:
                 {
                     "is": self.names[pair.label],
                     "taken": self.names[pair.other],
-                    "count": len(pair.pictures),
+                    "count": len(pair.images),
                     "of": pair.total,
-                    "examples": [
-                        [int(rows[one]), int(rows[near.indexes[one, 0]])] for one in pair.pictures[:_EXAMPLES]
-                    ],
+                    "examples": [[int(rows[one]), int(rows[near.indexes[one, 0]])] for one in pair.images[:_EXAMPLES]],
                 }
                 for pair in confused_labels(labels, near)[:_PAIRS]
             ],
         }
         self.label_issues = [
-            LabelIssue(int(rows[one.picture]), one.suggested, one.share) for one in label_issues(labels, near)
+            LabelIssue(int(rows[one.image]), one.suggested, one.share) for one in label_issues(labels, near)
         ]
 
     @property
@@ -192,8 +184,8 @@ class _Told:
         return {
             SUSPECTS: [
                 {
-                    "path": paths[one.picture],
-                    "label": labels[one.picture],
+                    "path": paths[one.image],
+                    "label": labels[one.image],
                     "suggested": self.names[one.suggested],
                     "share": one.share,
                 }
@@ -203,7 +195,9 @@ class _Told:
                 {"path": paths[one.first], "other": paths[one.second], "kind": one.kind, "difference": one.difference}
                 for one in self.near_duplicates
             ],
-            OUTLIERS: [{"path": paths[one], "label": labels[one], "score": score} for one, score in self.outliers],
+            OUTLIERS: [
+                {"path": paths[one.image], "label": labels[one.image], "score": one.score} for one in self.outliers
+            ],
         }
 
 
@@ -245,8 +239,8 @@ def _data(output: str, found: Survey, run: dict[str, Any], told: _Told, shown: i
         "separation_note": told.note,
         "suspects": [
             {
-                "point": one.picture,
-                "label": pictures.labels[one.picture],
+                "point": one.image,
+                "label": pictures.labels[one.image],
                 "suggested": told.names[one.suggested],
                 "share": one.share,
             }
@@ -256,7 +250,7 @@ def _data(output: str, found: Survey, run: dict[str, Any], told: _Told, shown: i
             {"points": [one.first, one.second], "kind": one.kind, "difference": one.difference}
             for one in told.near_duplicates[:_LISTED]
         ],
-        "outliers": [{"point": one, "score": score} for one, score in told.outliers[:_LISTED]],
+        "outliers": [{"point": one.image, "score": one.score} for one in told.outliers[:_LISTED]],
         "totals": {
             "suspects": len(told.label_issues),
             "copies": len(told.near_duplicates),
@@ -351,15 +345,10 @@ def render(data: dict[str, Any]) -> str:
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     filled = {
-        "{{css}}": page_file("report.css"),
+        "{{css}}": page_file("base.css") + page_file("report.css"),
         "{{plotly}}": page_file("plotly-basic.min.js"),
         "{{script}}": page_file("report.js"),
         "{{data}}": text,
     }
     lines = page_file("report.html").splitlines()
     return "\n".join(filled.get(line.strip(), line) for line in lines) + "\n"
-
-
-def page_file(name: str) -> str:
-    """Return a file of job/curation/page/, which may lie in a zip."""
-    return (resources.files("job.curation") / "page" / name).read_text(encoding="utf-8")

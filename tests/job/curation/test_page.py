@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from job.stages.report import page_file, render
+from job.curation.page import page_file
+from job.stages.report import render
 from tests.conftest import watch
 from tests.job.curation.page_data import HOSTILE, page_data
 
