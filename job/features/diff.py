@@ -3,7 +3,6 @@
 A join of metadata in Spark; vectors are not read, and nothing is gathered on the driver.
 """
 
-import pickle
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from job import storage
 from job.features.table import REJECTED, DataFile, RowMask, read_file
 from job.images.listing import ListedImage, Listing, write_parts
 from job.spark.session import parallelism
-from job.spark.tasks import RESULTS, collect, indexed
+from job.spark.tasks import RESULT_SCHEMA, collect_results, map_items, result_row
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -83,11 +82,11 @@ def subtract(
         context = TaskContext.get()
         number = context.partitionId() if context else 0
         result = _split(batches, names, output, f"{work}/{{}}/part-{number:05d}")
-        yield pa.RecordBatch.from_pydict({"index": [number], "result": [pickle.dumps(result)]})
+        yield result_row(number, result)
 
     difference = Difference()
     for _, (todo, mask, counts, reused) in sorted(
-        collect(rows.repartition(count, key).mapInArrow(work_out, RESULTS)), key=lambda result: result[0]
+        collect_results(rows.repartition(count, key).mapInArrow(work_out, RESULT_SCHEMA)), key=lambda result: result[0]
     ):
         difference.todo.add(todo)
         difference.row_masks += [RowMask(files[names.index(name)], mask, counts[name]) for name in sorted(counts)]
@@ -96,40 +95,32 @@ def subtract(
 
 
 def _listed(spark: "SparkSession", listing: Listing) -> "DataFrame":
+    def read(part: str) -> Iterator[pa.RecordBatch]:
+        with storage.open_input(part) as file:
+            for rows in pq.ParquetFile(file).iter_batches(10_000):
+                yield _with_integer_time(rows)
+
     parts = [part.address for part in listing.parts]
-
-    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for index in batch.column(0).to_pylist():
-                with storage.open_input(parts[index]) as file:
-                    for rows in pq.ParquetFile(file).iter_batches(10_000):
-                        yield _with_integer_time(rows)
-
-    return indexed(spark, len(parts)).mapInArrow(
-        read, "path string, label string, length long, modified long, fault string"
-    )
+    return map_items(spark, parts, read, "path string, label string, length long, modified long, fault string")
 
 
 def _stored(spark: "SparkSession", output: str, files: list[DataFile]) -> "DataFrame":
     groups = [range(start, len(files), 4 * parallelism(spark)) for start in range(4 * parallelism(spark))]
     groups = [group for group in groups if len(group)]
 
-    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for number in (number for index in batch.column(0).to_pylist() for number in groups[index]):
-                start = 0
-                for rows in read_file(output, files[number], ["path", "length", "modified", "status"]):
-                    place = {
-                        "file": pa.array([number] * rows.num_rows, pa.int32()),
-                        "row": pa.array(range(start, start + rows.num_rows), pa.int32()),
-                    }
-                    start += rows.num_rows
-                    named = dict(zip(rows.schema.names, _with_integer_time(rows).columns, strict=True))
-                    yield pa.RecordBatch.from_pydict(named | place)
+    def read(group: range) -> Iterator[pa.RecordBatch]:
+        for number in group:
+            start = 0
+            for rows in read_file(output, files[number], ["path", "length", "modified", "status"]):
+                position = {
+                    "file": pa.array([number] * rows.num_rows, pa.int32()),
+                    "row": pa.array(range(start, start + rows.num_rows), pa.int32()),
+                }
+                start += rows.num_rows
+                named = dict(zip(rows.schema.names, _with_integer_time(rows).columns, strict=True))
+                yield pa.RecordBatch.from_pydict(named | position)
 
-    return indexed(spark, len(groups)).mapInArrow(
-        read, "path string, length long, modified long, status string, file int, row int"
-    )
+    return map_items(spark, groups, read, "path string, length long, modified long, status string, file int, row int")
 
 
 def _with_integer_time(rows: pa.RecordBatch) -> pa.RecordBatch:

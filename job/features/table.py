@@ -9,7 +9,7 @@ features/_CURRENT.json                              the images of the latest run
 import json
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -352,17 +352,14 @@ def read_features(output: str, spark: "SparkSession | None" = None) -> "pa.Table
     from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only with Spark
 
     from job.spark.session import ship  # noqa: PLC0415
-    from job.spark.tasks import indexed  # noqa: PLC0415
+    from job.spark.tasks import map_items  # noqa: PLC0415
 
     ship(spark)
-    row_masks = current.row_masks
 
-    def rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for index in batch.column(0).to_pylist():
-                yield from read_batches(output, [row_masks[index]], SCHEMA.names)
+    def rows(row_mask: RowMask) -> Iterator[pa.RecordBatch]:
+        return read_batches(output, [row_mask], SCHEMA.names)
 
-    return indexed(spark, len(row_masks)).mapInArrow(rows, from_arrow_schema(SCHEMA))
+    return map_items(spark, current.row_masks, rows, from_arrow_schema(SCHEMA))
 
 
 def _json(value: object) -> bytes:

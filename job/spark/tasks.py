@@ -15,6 +15,7 @@ from job.spark.heartbeat import repeatedly
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -47,21 +48,45 @@ def run_tasks(
     """
     if not items:
         return []
-    import pyarrow as pa  # noqa: PLC0415
-
     finished = spark.sparkContext.accumulator(0)
 
-    def work(batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
-        for batch in batches:
-            for index in batch.column(0).to_pylist():
-                result = pickle.dumps(function(items[index]))
-                finished.add(weight(items[index]))
-                yield pa.RecordBatch.from_pydict({"index": [index], "result": [result]})
+    def work(numbered: tuple[int, T]) -> "Iterator[pa.RecordBatch]":
+        number, item = numbered
+        result = result_row(number, function(item))
+        finished.add(weight(item))
+        yield result
         _hasten_next_task()
 
     with _reported(finished, done):
-        results = dict(collect(indexed(spark, len(items)).mapInArrow(work, RESULTS)))
-    return [results[index] for index in range(len(items))]
+        results = dict(collect_results(map_items(spark, list(enumerate(items)), work, RESULT_SCHEMA)))
+    return [results[number] for number in range(len(items))]
+
+
+def map_items(
+    spark: "SparkSession",
+    items: Sequence[T],
+    function: "Callable[[T], Iterable[pa.RecordBatch]]",
+    schema: "str | StructType",
+) -> "DataFrame":
+    """Return the rows that a function makes of each item, as a table of Spark: one item a partition, one task each.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    items : sequence
+        They travel in the tasks' closure, so they are small.
+    function : callable
+        Yields, in a worker, the record batches of one item, in the schema's columns.
+    schema : str or StructType
+        The table's columns.
+    """
+
+    def work(batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        for batch in batches:
+            for number in batch.column(0).to_pylist():
+                yield from function(items[number])
+
+    return spark.range(0, len(items), 1, max(len(items), 1)).mapInArrow(work, schema)
 
 
 def _hasten_next_task() -> None:
@@ -84,16 +109,18 @@ def _nothing() -> None:
 
 
 # What a task hands to the driver: its number and a pickled result.
-RESULTS = "index long, result binary"
+RESULT_SCHEMA = "index long, result binary"
 
 
-def indexed(spark: "SparkSession", count: int) -> "DataFrame":
-    """Return a table of the numbers below `count`, one partition each."""
-    return spark.range(0, count, 1, max(count, 1))
+def result_row(number: int, result: object) -> "pa.RecordBatch":
+    """Return, in a worker, a task's result as the row of `RESULT_SCHEMA` that `collect_results` reads."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    return pa.RecordBatch.from_pydict({"index": [number], "result": [pickle.dumps(result)]})
 
 
-def collect(tasks: "DataFrame") -> list[tuple[int, Any]]:
-    """Run tasks that give rows of `RESULTS`, and return their numbers and unpickled results; raises `RunError`."""
+def collect_results(tasks: "DataFrame") -> list[tuple[int, Any]]:
+    """Run tasks that yield rows of `RESULT_SCHEMA`; return their numbers and unpickled results; raises `RunError`."""
     try:
         rows = tasks.toArrow().to_pydict()
     except Exception as error:

@@ -1,7 +1,7 @@
 """Spark stage: reads back everything that an output holds and says what is wrong with it."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ from job.results.tables import CSV, REJECTED_CSV, RESULTS_SCHEMA, RUN, read_run
 from job.results.validation import RIGHT, ResultsPart, read_back, validate
 from job.settings import Settings
 from job.spark.session import parallelism, ship
-from job.spark.tasks import indexed, run_tasks
+from job.spark.tasks import map_items, run_tasks
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -227,29 +227,28 @@ def _check_coordinates(
 
 
 def _expected(spark: "SparkSession", output: str, current: Snapshot, basis: Basis) -> "DataFrame":
-    groups, d = deal(current.row_masks, 4 * parallelism(spark)), current.model["features"]
+    d = current.model["features"]
 
-    def project(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for index in (index for batch in batches for index in batch.column(0).to_pylist()):
-            for rows in read_batches(output, groups[index], ["path", "status", "features"]):
-                usable = rows.filter(pc.equal(rows.column("status"), OK))
-                values = basis.project(vectors(usable, d)).tolist()
-                yield pa.RecordBatch.from_pydict(
-                    {"path": usable.column("path"), "expected": pa.array(values, pa.list_(pa.float64()))}
-                )
+    def project(row_masks: list[RowMask]) -> Iterator[pa.RecordBatch]:
+        for rows in read_batches(output, row_masks, ["path", "status", "features"]):
+            usable = rows.filter(pc.equal(rows.column("status"), OK))
+            values = basis.project(vectors(usable, d)).tolist()
+            yield pa.RecordBatch.from_pydict(
+                {"path": usable.column("path"), "expected": pa.array(values, pa.list_(pa.float64()))}
+            )
 
-    return indexed(spark, len(groups)).mapInArrow(project, "path string, expected array<double>")
+    groups = deal(current.row_masks, 4 * parallelism(spark))
+    return map_items(spark, groups, project, "path string, expected array<double>")
 
 
 def _found(spark: "SparkSession", parts: list[str]) -> "DataFrame":
-    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for index in (index for batch in batches for index in batch.column(0).to_pylist()):
-            with storage.open_input(parts[index]) as file:
-                for rows in pq.ParquetFile(file).iter_batches(10_000, columns=["path", "pca_features"]):
-                    found = rows.column(RESULTS_SCHEMA.names[2]).cast(pa.list_(pa.float64()))
-                    yield pa.RecordBatch.from_pydict({"path": rows.column("path"), "found": found})
+    def read(part: str) -> Iterator[pa.RecordBatch]:
+        with storage.open_input(part) as file:
+            for rows in pq.ParquetFile(file).iter_batches(10_000, columns=["path", "pca_features"]):
+                found = rows.column(RESULTS_SCHEMA.names[2]).cast(pa.list_(pa.float64()))
+                yield pa.RecordBatch.from_pydict({"path": rows.column("path"), "found": found})
 
-    return indexed(spark, len(parts)).mapInArrow(read, "path string, found array<double>")
+    return map_items(spark, parts, read, "path string, found array<double>")
 
 
 def _check_texts(output: str, run: dict[str, Any]) -> Iterator[Fault]:
