@@ -17,7 +17,7 @@ from benchmarks.features import session
 from benchmarks.harness import bench, parser
 from benchmarks.latency import vectors
 from bootstrap.embedded import orchard
-from bootstrap.model import Wish, make
+from bootstrap.model import ModelSpec, make
 from job.curation.intervals import wilson
 from job.features.silenced import silenced
 from job.settings import Settings
@@ -68,7 +68,7 @@ def main() -> None:
     with bench("naming", options) as found, tempfile.TemporaryDirectory() as name, session(Path(name)) as spark:
         folder, model = Path(name), Path(name, "model")
         with silenced():
-            make(Wish(options.weights, alpha=options.alpha), model)
+            make(ModelSpec(options.weights, alpha=options.alpha), model)
         render(folder, options.fruits, 60, 16)
         for kind in ("known", "asked"):
             settings = Settings(images=str(folder / kind), model=str(model), output=str(folder / f"{kind}-results"))

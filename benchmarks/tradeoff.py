@@ -18,7 +18,7 @@ from benchmarks.harness import Bench, bench, die, parser, timed
 from benchmarks.inputs import INPUTS, random_model
 from benchmarks.labeled_sets import Sample, sample
 from benchmarks.neighbours import Interval
-from bootstrap.model import EMBEDDED_FOLDER, IMAGENET_SIZES, Wish, make
+from bootstrap.model import EMBEDDED_FOLDER, IMAGENET_SIZES, ModelSpec, make
 from job.errors import JobError
 from job.features.model import FeatureExtractor, read_model
 from job.features.silenced import silenced
@@ -86,7 +86,7 @@ def _network(weights: str, alpha: float, input_size: int) -> Path:
     if weights == "random":
         return random_model(alpha, input_size)
     folder = INPUTS / f"tradeoff-{Path(weights).name}-{alpha:g}-{input_size}"
-    make(Wish(weights, alpha, input_size), folder)
+    make(ModelSpec(weights, alpha, input_size), folder)
     return folder
 
 

@@ -1,1 +1,1 @@
-"""What is made before a job runs: the sample of pictures and the model folder."""
+"""What is made before a job runs: the sample of images and the model folder."""

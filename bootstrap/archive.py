@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 JOB = ROOT / "job"
 WHEELS = Path(__file__).parent / "wheels"
 MODEL = Path(__file__).parent / "embedded"  # to try an inference with
-TRIAL = Path(__file__).parent / "smoke_test.py"
+SMOKE_TEST = Path(__file__).parent / "smoke_test.py"
 
 PYTHON = (3, 11)  # of EMR
 MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}  # an architecture's name in wheels and in `uname -m`
@@ -268,7 +268,7 @@ def _try_job(python: str, dependencies: Path, package: Path, name: str) -> None:
     """Run `bootstrap.smoke_test` in a Python that knows nothing of this machine's packages, variables and accounts."""
     settings = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "OMP_NUM_THREADS": "1"}
     others = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
-    command = [python, "-I", "-S", "-W", "ignore", str(TRIAL), str(dependencies), str(package), str(MODEL)]
+    command = [python, "-I", "-S", "-W", "ignore", str(SMOKE_TEST), str(dependencies), str(package), str(MODEL)]
     done = subprocess.run(command, env=others | settings, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
         last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]

@@ -5,11 +5,11 @@
     python -m bootstrap.model --weights my.weights.h5 --alpha 0.5 --output build/model
 
 embedded   comes with this repository, alpha 0.35 at 224 pixels; it needs neither TensorFlow nor the network. It was
-           trained on rendered fruit only: good for trying the pipeline and for simple pictures.
+           trained on rendered fruit only: good for trying the pipeline and for simple images.
 imagenet   for real use: Keras' own weights, from its cache or its server; needs TensorFlow.
 FILE.h5    weights of MobileNetV2(include_top=False) that Keras saved; needs TensorFlow.
 
-What is exported is compared with Keras on rendered pictures before it is kept. Where the same model is already in the
+What is exported is compared with Keras on rendered images before it is kept. Where the same model is already in the
 folder, nothing is done. Anything wrong is one line, exit code 2, and leaves the folder as it was.
 """
 
@@ -40,7 +40,7 @@ PREPROCESSING = "RGB, x / 127.5 - 1"
 
 
 @dataclass(frozen=True)
-class Wish:
+class ModelSpec:
     """What was asked for.
 
     Attributes
@@ -56,12 +56,12 @@ class Wish:
     input_size: int | None = None
 
 
-def make(wish: Wish, folder: Path) -> tuple[ModelDescription, bool]:
+def make(spec: ModelSpec, folder: Path) -> tuple[ModelDescription, bool]:
     """Make a model folder, which appears whole or not at all.
 
     Parameters
     ----------
-    wish : Wish
+    spec : ModelSpec
         Which model.
     folder : Path
         Where to.
@@ -74,18 +74,18 @@ def make(wish: Wish, folder: Path) -> tuple[ModelDescription, bool]:
     Raises
     ------
     JobError
-        For a wish that can't be granted; the folder is then as it was.
+        For a model that cannot be made; the folder is then as it was.
     """
     if folder.exists() and not folder.is_dir():
         raise JobError(f"{folder} is a file: choose another --output")
     if folder.is_dir() and (strange := {path.name for path in folder.iterdir()} - {TFLITE, DESCRIPTION}):
         raise JobError(f"{folder} holds files that are no model's, such as {min(strange)}: choose another --output")
-    if wish.weights == "embedded":
-        return _embedded(wish, folder)
-    alpha = ALPHA if wish.alpha is None else wish.alpha
-    size = INPUT_SIZE if wish.input_size is None else wish.input_size
+    if spec.weights == "embedded":
+        return _embedded(spec, folder)
+    alpha = ALPHA if spec.alpha is None else spec.alpha
+    size = INPUT_SIZE if spec.input_size is None else spec.input_size
     _check_numbers(alpha, size)
-    if wish.weights == "imagenet":
+    if spec.weights == "imagenet":
         if alpha not in IMAGENET_ALPHAS or size not in IMAGENET_SIZES:
             raise JobError(
                 f"there are no ImageNet weights for alpha {alpha:g} and input size {size}: Keras has alpha"
@@ -98,7 +98,7 @@ def make(wish: Wish, folder: Path) -> tuple[ModelDescription, bool]:
         file = network.imagenet_file(alpha, size)
         wanted = replace(wanted, weights_sha256=sha256(file.read_bytes()))
     else:
-        file = Path(wish.weights)
+        file = Path(spec.weights)
         try:
             data = file.read_bytes()
         except OSError as error:
@@ -141,10 +141,10 @@ def save(
             check(part)
 
 
-def _embedded(wish: Wish, folder: Path) -> tuple[ModelDescription, bool]:
+def _embedded(spec: ModelSpec, folder: Path) -> tuple[ModelDescription, bool]:
     source = read_model(str(EMBEDDED_FOLDER))
     own = source.description
-    if wish.alpha not in (None, own.alpha) or wish.input_size not in (None, own.input_size):
+    if spec.alpha not in (None, own.alpha) or spec.input_size not in (None, own.input_size):
         raise JobError(
             f"the embedded model has alpha {own.alpha:g} and input size {own.input_size} and no other:"
             " leave out --alpha and --input-size, or take --weights imagenet or a file"
@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder for model.tflite and model.json")
     options = parser.parse_args(arguments)
     try:
-        made, anew = make(Wish(options.weights, options.alpha, options.input_size), options.output)
+        made, anew = make(ModelSpec(options.weights, options.alpha, options.input_size), options.output)
     except JobError as error:
         print(f"bootstrap.model: {error}", file=sys.stderr)
         return error.exit_status

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bootstrap.sample import FRUITS, SIDES, pictures
+from bootstrap.sample import FRUITS, SIDES, render_images
 from job.errors import JobError
 from job.features.model import FeatureExtractor, read_model
 from job.features.silenced import silenced
@@ -115,7 +115,7 @@ def export(model: Any) -> bytes:
 
 
 def check(model: Any, folder: Path) -> None:
-    """Compare a model folder, run as the job runs it, with Keras on pictures of the sample.
+    """Compare a model folder, run as the job runs it, with Keras on images of the sample.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def check(model: Any, folder: Path) -> None:
         Where max|a - b| / max|b| over all features exceeds 1e-4.
     """
     size = int(model.input_shape[1])
-    some = itertools.islice(pictures(), 0, None, FRUITS * SIDES)  # one of each label
+    some = itertools.islice(render_images(), 0, None, FRUITS * SIDES)  # one of each label
     pixels = np.stack([decode(data, size).pixels for _, data in some])
     wanted = np.asarray(model(pixels.astype(np.float32) / 127.5 - 1, training=False))
     with silenced():  # LiteRT names its delegate

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bootstrap import certificates
-from bootstrap.archive import JOB, MACHINES, ROOT, TRIAL, build_archive, check_archive, recipe
-from bootstrap.model import Wish, make, sha256
+from bootstrap.archive import JOB, MACHINES, ROOT, SMOKE_TEST, build_archive, check_archive, recipe
+from bootstrap.model import ModelSpec, make, sha256
 from job.errors import JobError
 from job.spark.session import zip_package
 
@@ -37,7 +37,7 @@ INSTALLER = Path(__file__).parent / "install_dependencies.sh"
 WEIGHTS = "imagenet"
 
 
-def build(output: Path, architecture: str, wish: Wish, package: Path = JOB) -> list[str]:
+def build(output: Path, architecture: str, spec: ModelSpec, package: Path = JOB) -> list[str]:
     """Build what is missing, altered or made from something else.
 
     Parameters
@@ -46,7 +46,7 @@ def build(output: Path, architecture: str, wish: Wish, package: Path = JOB) -> l
         Folder of the products.
     architecture : str
         `x86_64` or `arm64`: of the workers.
-    wish : Wish
+    spec : ModelSpec
         Which model.
     package : Path
         Folder of the job's package.
@@ -72,7 +72,7 @@ def build(output: Path, architecture: str, wish: Wish, package: Path = JOB) -> l
                 _written(output / "entry.py", (package / "entry.py").read_bytes()),
                 _written(output / INSTALLER.name, INSTALLER.read_bytes()),
                 _certificates(output / "certificates.zip"),
-                _model(output / "model", wish),
+                _model(output / "model", spec),
                 _dependencies(output, architecture, package),
             )
     except OSError as error:
@@ -80,9 +80,9 @@ def build(output: Path, architecture: str, wish: Wish, package: Path = JOB) -> l
     return [line for line in products if line]
 
 
-def wish(environment: Mapping[str, str]) -> Wish:
+def requested_model(environment: Mapping[str, str]) -> ModelSpec:
     """Return the model that WEIGHTS, ALPHA and SIZE ask for; an empty one counts as not set. Raises `JobError`."""
-    return Wish(
+    return ModelSpec(
         environment.get("WEIGHTS") or WEIGHTS, _number(environment, "ALPHA", float), _number(environment, "SIZE", int)
     )
 
@@ -137,12 +137,12 @@ def _certificates(path: Path) -> str | None:
     return told
 
 
-def _model(folder: Path, wish: Wish) -> str | None:
+def _model(folder: Path, spec: ModelSpec) -> str | None:
     try:
-        made, anew = make(wish, folder)
+        made, anew = make(spec, folder)
     except JobError as error:
         said = str(error).replace("--weights", "WEIGHTS").replace("--alpha", "ALPHA").replace("--input-size", "SIZE")
-        if wish.weights != "embedded":
+        if spec.weights != "embedded":
             said += "; to try everything with the included model: WEIGHTS=embedded"
         raise JobError(said) from None
     return f"{folder}: {_size(folder / 'model.tflite')}, {made.name}; {made.weights_note}" if anew else None
@@ -151,7 +151,7 @@ def _model(folder: Path, wish: Wish) -> str | None:
 def _dependencies(output: Path, architecture: str, package: Path) -> str | None:
     archive = output / f"dependencies-{architecture}.tgz"
     stamp = output / f".{archive.name}.json"
-    made, tried = recipe(architecture), sha256(zip_package(package) + TRIAL.read_bytes())
+    made, tried = recipe(architecture), sha256(zip_package(package) + SMOKE_TEST.read_bytes())
 
     def state() -> dict[str, Any]:
         told = archive.stat() if archive.is_file() else None
@@ -204,7 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("dist"), help="folder to fill (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
-        built = build(options.output, options.architecture or default_architecture(), wish(os.environ))
+        built = build(options.output, options.architecture or default_architecture(), requested_model(os.environ))
     except JobError as error:
         _say(f"bootstrap.package: {error}")
         return error.exit_status

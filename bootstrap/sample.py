@@ -1,9 +1,9 @@
-"""Render the sample that `make run-local` works on: pictures of twelve fruits, one folder a label.
+"""Render the sample that `make run-local` works on: images of twelve fruits, one folder a label.
 
     python -m bootstrap.sample --output build/sample
 
-360 pictures, 100 x 100 JPEG, white background: twelve labels, six fruits of each, five sides of each fruit. The same
-call gives the same pictures; where they are already there it does nothing. They are drawn by the renderer that the
+360 images, 100 x 100 JPEG, white background: twelve labels, six fruits of each, five sides of each fruit. The same
+call gives the same images; where they are already there it does nothing. They are drawn by the renderer that the
 embedded model was trained with, but none of these fruits was in its training.
 """
 
@@ -19,12 +19,12 @@ from PIL import Image
 
 from bootstrap.embedded.body import grow, random_rotation
 from bootstrap.embedded.renderer import Camera, photograph
-from bootstrap.embedded.species import Species, near_colour
+from bootstrap.embedded.species import Species, near_color
 from bootstrap.folder import replaced
 from job.errors import JobError
 
 FRUITS = 6  # of each label
-SIDES = 5  # pictured of each fruit
+SIDES = 5  # of each fruit
 QUALITY = 90  # of the JPEGs
 
 KINDS = {
@@ -41,23 +41,23 @@ KINDS = {
     ),
     "Aubergine": Species(
         skin=(0.16, 0.05, 0.17), second=(0.24, 0.08, 0.24), aspect=1.9, squareness=2.3, taper=0.28, bend=0.35,
-        lumps=0.05, gloss=0.6, sharpness=45, stalk_length=0.5, stalk_width=0.14, stalk_colour=(0.35, 0.42, 0.16),
-        leaves=5, leaf_length=0.55, leaf_lift=-0.5, leaf_colour=(0.35, 0.45, 0.18),
+        lumps=0.05, gloss=0.6, sharpness=45, stalk_length=0.5, stalk_width=0.14, stalk_color=(0.35, 0.42, 0.16),
+        leaves=5, leaf_length=0.55, leaf_lift=-0.5, leaf_color=(0.35, 0.45, 0.18),
     ),
     "Banana": Species(
         skin=(0.9, 0.74, 0.12), second=(0.72, 0.7, 0.2), marks=(0.35, 0.2, 0.08), aspect=3.6, squareness=2.4, bend=1.3,
         lobes=5, lobe_depth=0.05, lumps=0.04, bias=-0.35, gradient=0.35, blotch=0.25, scars=5, grain=0.08, gloss=0.1,
-        sharpness=15, stalk_length=0.7, stalk_width=0.2, stalk_colour=(0.55, 0.48, 0.15), calyx=0.35,
+        sharpness=15, stalk_length=0.7, stalk_width=0.2, stalk_color=(0.55, 0.48, 0.15), calyx=0.35,
     ),
     "Blackberry": Species(
         skin=(0.14, 0.06, 0.13), second=(0.3, 0.06, 0.14), marks=(0.04, 0.01, 0.04), aspect=1.25, taper=0.08, cells=8,
         cell_height=0.1, net=0.6, bias=-0.3, blotch=0.9, blotch_size=0.3, lumps=0.06, gloss=0.7, sharpness=30,
-        leaves=5, leaf_length=0.45, leaf_lift=0.1, leaf_colour=(0.4, 0.5, 0.2),
+        leaves=5, leaf_length=0.45, leaf_lift=0.1, leaf_color=(0.4, 0.5, 0.2),
     ),
     "Clementine": Species(
         skin=(0.95, 0.45, 0.04), second=(0.92, 0.55, 0.08), marks=(0.75, 0.3, 0.02), aspect=0.82, dimple_top=0.12,
         dimple_bottom=0.1, lumps=0.06, blotch=0.4, dots=0.5, dot_size=0.05, grain=0.12, gloss=0.3, sharpness=20,
-        stalk_length=0.06, stalk_width=0.07, stalk_colour=(0.35, 0.45, 0.15), calyx=0.07,
+        stalk_length=0.06, stalk_width=0.07, stalk_color=(0.35, 0.45, 0.15), calyx=0.07,
     ),
     "Grape": Species(
         skin=(0.45, 0.12, 0.25), second=(0.3, 0.08, 0.25), aspect=1.15, blotch=0.8, grain=0.05, gloss=0.35,
@@ -71,7 +71,7 @@ KINDS = {
     "Lemon": Species(
         skin=(0.95, 0.85, 0.15), second=(0.88, 0.8, 0.12), marks=(0.8, 0.68, 0.08), aspect=1.35, squareness=1.7,
         neck=-0.12, lumps=0.06, blotch=0.4, dots=0.5, dot_size=0.06, grain=0.12, gloss=0.3, sharpness=18,
-        stalk_length=0.07, stalk_width=0.08, stalk_colour=(0.45, 0.5, 0.15), calyx=0.06,
+        stalk_length=0.07, stalk_width=0.08, stalk_color=(0.45, 0.5, 0.15), calyx=0.06,
     ),
     "Pear": Species(
         skin=(0.68, 0.72, 0.25), second=(0.8, 0.68, 0.25), marks=(0.45, 0.38, 0.15), aspect=1.35, taper=0.38, neck=0.2,
@@ -82,18 +82,18 @@ KINDS = {
         skin=(0.8, 0.06, 0.08), second=(0.88, 0.25, 0.18), marks=(0.9, 0.75, 0.3), aspect=1.2, squareness=1.9,
         taper=-0.35, lumps=0.14, cells=11, cell_height=-0.03, net=-0.9, bias=-0.4, gradient=0.4, gloss=0.45,
         sharpness=30, leaves=8, leaf_length=0.6, leaf_lift=0.15, stalk_length=0.4, stalk_width=0.05,
-        stalk_colour=(0.35, 0.5, 0.2),
+        stalk_color=(0.35, 0.5, 0.2),
     ),
     "Watermelon": Species(
         skin=(0.42, 0.58, 0.25), second=(0.5, 0.62, 0.3), marks=(0.06, 0.2, 0.07), aspect=1.15, lumps=0.03, blotch=0.5,
         stripes=10, stripe_share=0.95, stripe_waves=5, grain=0.15, gloss=0.2, sharpness=20, stalk_length=0.2,
-        stalk_width=0.05, stalk_colour=(0.4, 0.45, 0.2), calyx=0.06,
+        stalk_width=0.05, stalk_color=(0.4, 0.45, 0.2), calyx=0.06,
     ),
 }  # fmt: skip
 
 
-def pictures() -> Iterator[tuple[str, bytes]]:
-    """Render the sample, one picture after the other.
+def render_images() -> Iterator[tuple[str, bytes]]:
+    """Render the sample, one image after the other.
 
     Yields
     ------
@@ -105,8 +105,8 @@ def pictures() -> Iterator[tuple[str, bytes]]:
             rng = np.random.default_rng([fruit, *label.encode()])
             mine = replace(
                 kind,
-                skin=near_colour(kind.skin, rng, 0.03),
-                second=near_colour(kind.second, rng, 0.03),
+                skin=near_color(kind.skin, rng, 0.03),
+                second=near_color(kind.second, rng, 0.03),
                 aspect=kind.aspect * float(np.exp(rng.normal(0, 0.04))),
             )
             body = grow(mine, int(rng.integers(1 << 30)))
@@ -135,12 +135,12 @@ def write(folder: Path) -> bool:
     expected = {f"{label}/{number:02d}.jpg" for label in KINDS for number in range(FRUITS * SIDES)}
     if strange := sorted(found - expected):
         raise JobError(f"{folder} holds files that are not the sample's, such as {strange[0]}: choose another --output")
-    first, data = next(pictures())
-    # The first picture drawn anew tells whether this renderer made what is there.
+    first, data = next(render_images())
+    # The first image drawn anew tells whether this renderer made what is there.
     if found == expected and (folder / first).read_bytes() == data:
         return False
     with replaced(folder) as part:
-        for name, data in pictures():
+        for name, data in render_images():
             path = part / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(data)
@@ -162,7 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"bootstrap.sample: {error}", file=sys.stderr)
         return error.exit_status
     count = len(KINDS) * FRUITS * SIDES
-    print(f"{folder}: {count} pictures, {len(KINDS)} labels" + ("" if rendered else " (already there)"))
+    print(f"{folder}: {count} images, {len(KINDS)} labels" + ("" if rendered else " (already there)"))
     return 0
 
 

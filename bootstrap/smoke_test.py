@@ -1,6 +1,6 @@
 """The job tried in a bare Python: all its imports, S3's clients, an inference; from two archives and nothing else.
 
-    python3.11 -I -S bootstrap/trial.py FOLDER_OF_DEPENDENCIES JOB_ZIP MODEL_FOLDER
+    python3.11 -I -S bootstrap/smoke_test.py FOLDER_OF_DEPENDENCIES JOB_ZIP MODEL_FOLDER
 
 So it is on EMR, but for Spark, which is there; what fails here would fail there, after minutes. `bootstrap.archive`
 starts it. It ends with Python's own words of what is missing.
@@ -45,7 +45,7 @@ def try_clients() -> None:
 
 
 def try_inference(folder: str) -> None:
-    """Decode a picture and infer its features."""
+    """Decode a image and infer its features."""
     import numpy as np  # noqa: PLC0415 - found only now
     from PIL import Image  # noqa: PLC0415
 

@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, sync_playwright
 from pyspark.sql import SparkSession
 
-from bootstrap.model import Wish
+from bootstrap.model import ModelSpec
 from bootstrap.package import build
 from job.command_line import Log
 from job.errors import JobError
@@ -110,7 +110,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of products for x86_64; not to be changed. It takes half a minute, most of it pip's."""
     output = tmp_path_factory.mktemp("built") / "dist"
     try:
-        build(output, "x86_64", Wish("embedded"))
+        build(output, "x86_64", ModelSpec("embedded"))
     except JobError as error:
         if "connection broken" in str(error):
             pytest.skip(f"SKIPPED, NOT PROVEN: {error}")

@@ -4,9 +4,9 @@
     python -m bootstrap.embedded train --minutes 22 --resume
     python -m bootstrap.embedded evaluate
 
-`train` renders its pictures (a few minutes, once), trains for the minutes given and writes a model folder; it needs
+`train` renders its images (a few minutes, once), trains for the minutes given and writes a model folder; it needs
 TensorFlow. Interrupted, it goes on with --resume. `evaluate` says how well a model tells rendered fruit apart that
-training never saw and, where they are on this machine, the 496 real pictures that nothing was trained or chosen on.
+training never saw and, where they are on this machine, the 496 real images that nothing was trained or chosen on.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def run_training(output: Path, minutes: float, *, resume: bool) -> None:
     Parameters
     ----------
     output : Path
-        For pictures, checkpoints and the model.
+        For images, checkpoints and the model.
     minutes : float
         Time to train, rendering not counted.
     resume : bool
@@ -75,26 +75,26 @@ def run_training(output: Path, minutes: float, *, resume: bool) -> None:
 
 
 def run_evaluation(folder: Path, real: Path) -> None:
-    """Print the figures of a model folder on rendered fruit and, where they are present, on the 496 real pictures."""
+    """Print the figures of a model folder on rendered fruit and, where they are present, on the 496 real images."""
     embed = embedder(folder)
     figures = rendered_figures(embed)
     if real.is_dir():
         figures |= real_figures(embed, real)
     else:
-        print(f"no real pictures at {real}: skipped")
+        print(f"no real images at {real}: skipped")
     for name, value in figures.items():
         print(f"{value:.4f}  {name}")
 
 
 def embedder(folder: Path) -> Embed:
-    """Load a model folder as the job does; gives a function from encoded pictures to features (n, d)."""
+    """Load a model folder as the job does; gives a function from encoded images to features (n, d)."""
     model = read_model(str(folder))
     with silenced():  # LiteRT names its delegate
         engine = FeatureExtractor(model)
         engine.features(np.zeros((model.description.input_size, model.description.input_size, 3), np.uint8))
 
-    def embed(pictures: Sequence[bytes]) -> Features:
-        return np.stack([engine.features(decode(data, model.description.input_size).pixels) for data in pictures])
+    def embed(images: Sequence[bytes]) -> Features:
+        return np.stack([engine.features(decode(data, model.description.input_size).pixels) for data in images])
 
     return embed
 
@@ -113,13 +113,11 @@ def main(arguments: list[str] | None = None) -> int:
     layout = argparse.ArgumentDefaultsHelpFormatter
     training = commands.add_parser("train", help="train from nothing and evaluate", formatter_class=layout)
     training.add_argument("--minutes", type=float, default=22, help="time to train, rendering not counted")
-    training.add_argument(
-        "--output", type=Path, default=Path("build/embedded"), help="for pictures, checkpoints, model"
-    )
+    training.add_argument("--output", type=Path, default=Path("build/embedded"), help="for images, checkpoints, model")
     training.add_argument("--resume", action="store_true", help="go on with an interrupted training")
     evaluation = commands.add_parser("evaluate", help="print a model's figures", formatter_class=layout)
     evaluation.add_argument("--model", type=Path, default=EMBEDDED_FOLDER, help="model folder")
-    evaluation.add_argument("--real", type=Path, default=REAL, help="folder of the 496 real pictures")
+    evaluation.add_argument("--real", type=Path, default=REAL, help="folder of the 496 real images")
     options = parser.parse_args(arguments)
     try:
         if options.command == "train":

@@ -1,4 +1,4 @@
-"""One fruit as a cloud of coloured points on its surface, grown from the traits of its kind."""
+"""One fruit as a cloud of colored points on its surface, grown from the traits of its kind."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Body:
     Attributes
     ----------
     points : ndarray of float32, shape (n, 9)
-        Position, outward unit normal and colour (RGB, 0 to 1) of each surface point; the body lies
+        Position, outward unit normal and color (RGB, 0 to 1) of each surface point; the body lies
         within the unit ball around the origin.
     gloss, sharpness : float
         Strength and exponent of the highlight.
@@ -59,11 +59,11 @@ def _single(kind: Species, rng: Generator, count: int) -> Array:
         indexing="ij",
     )
     grid = _surface(kind, polar, around, rng)
-    place, normal, row, column = _scatter(grid, count)
+    position, normal, row, column = _scatter(grid, count)
     polar_at = row * np.float32(np.pi / rows)
     around_at = column * np.float32(np.pi / rows)
-    colour = _colours(kind, polar_at, around_at, rng)
-    parts = [np.hstack([place, normal, colour])]
+    color = _colors(kind, polar_at, around_at, rng)
+    parts = [np.hstack([position, normal, color])]
 
     ends = {True: (grid[0, 0], _unit(grid[0, 0] - grid[rows // 3].mean(0)))}
     ends[False] = (grid[-1, 0], _unit(grid[-1, 0] - grid[-rows // 3].mean(0)))
@@ -101,8 +101,8 @@ def _surface(kind: Species, polar: Array, around: Array, rng: Generator) -> Arra
     return np.stack([x, y, z], -1).astype(np.float32)
 
 
-def _colours(kind: Species, polar: Array, around: Array, rng: Generator) -> Array:
-    """Colour at points given by polar angle and angle around the axis, shape (n, 3)."""
+def _colors(kind: Species, polar: Array, around: Array, rng: Generator) -> Array:
+    """Color at points given by polar angle and angle around the axis, shape (n, 3)."""
     sine, height = np.sin(polar), np.cos(polar)
     direction = np.stack([sine * np.cos(around), sine * np.sin(around), height], -1)
     side = _unit(rng.normal(size=3) * (1, 1, 0.5))
@@ -110,28 +110,28 @@ def _colours(kind: Species, polar: Array, around: Array, rng: Generator) -> Arra
     if kind.blotch:
         mix = mix + kind.blotch * _noise(direction, kind.blotch_size, rng)
         mix = mix + 0.5 * kind.blotch * _noise(direction, kind.blotch_size / 3, rng)
-    colour = _blend(_rgb(kind.skin), _rgb(kind.second), np.clip(mix, 0, 1))
+    color = _blend(_rgb(kind.skin), _rgb(kind.second), np.clip(mix, 0, 1))
     if kind.stripes:
         wobble = kind.stripe_waves * _noise(direction, 0.25, rng)
         wave = 0.5 + 0.5 * np.cos(kind.stripes * around + wobble)
-        colour = _blend(colour, _rgb(kind.marks), kind.stripe_share * wave**2 * np.minimum(1, 2 * sine))
+        color = _blend(color, _rgb(kind.marks), kind.stripe_share * wave**2 * np.minimum(1, 2 * sine))
     if kind.dots:
-        colour = _blend(colour, _rgb(kind.marks), kind.dots * _dots(direction, kind.dot_size, rng))
+        color = _blend(color, _rgb(kind.marks), kind.dots * _dots(direction, kind.dot_size, rng))
     if kind.net:
         edge, middle = _cells(kind.cells, polar, around)
         share = kind.net * edge**3 if kind.net > 0 else -kind.net * middle
-        colour = _blend(colour, _rgb(kind.marks), share)
+        color = _blend(color, _rgb(kind.marks), share)
     for _ in range(kind.scars):
-        centre, size = _unit(rng.normal(size=3)).astype(np.float32), rng.uniform(0.03, 0.15)
-        near = np.clip((direction @ centre - np.cos(size)) * 8 / size, 0, 1)
-        colour = _blend(colour, _rgb(kind.marks) * 0.6, 0.8 * near)
+        center, size = _unit(rng.normal(size=3)).astype(np.float32), rng.uniform(0.03, 0.15)
+        near = np.clip((direction @ center - np.cos(size)) * 8 / size, 0, 1)
+        color = _blend(color, _rgb(kind.marks) * 0.6, 0.8 * near)
     if kind.calyx:
-        colour = _blend(colour, _rgb(kind.stalk_colour) * 0.6, np.exp(-(((np.pi - polar) / kind.calyx) ** 2)))
+        color = _blend(color, _rgb(kind.stalk_color) * 0.6, np.exp(-(((np.pi - polar) / kind.calyx) ** 2)))
     if kind.dimple_top:
-        colour = _blend(colour, _rgb(kind.stalk_colour), 0.6 * np.exp(-((polar / 0.18) ** 2)))
+        color = _blend(color, _rgb(kind.stalk_color), 0.6 * np.exp(-((polar / 0.18) ** 2)))
     if kind.grain:
-        colour = colour * (1 + kind.grain * _noise(direction, kind.grain_size, rng))[:, None]
-    return np.clip(colour, 0, 1).astype(np.float32)
+        color = color * (1 + kind.grain * _noise(direction, kind.grain_size, rng))[:, None]
+    return np.clip(color, 0, 1).astype(np.float32)
 
 
 def _stalk(kind: Species, foot: Array, axis: Array, rng: Generator) -> Array:
@@ -142,17 +142,17 @@ def _stalk(kind: Species, foot: Array, axis: Array, rng: Generator) -> Array:
     across, other = _frame(axis)
     lean = rng.uniform(-0.4, 0.4, 2)
     radius = kind.stalk_width * (1 + 0.6 * along**4)
-    centre = along[..., None] * axis + (along**2)[..., None] * (lean[0] * across + lean[1] * other)
+    center = along[..., None] * axis + (along**2)[..., None] * (lean[0] * across + lean[1] * other)
     ring = np.cos(around)[..., None] * across + np.sin(around)[..., None] * other
-    grid = foot + kind.stalk_length * centre + radius[..., None] * ring
+    grid = foot + kind.stalk_length * center + radius[..., None] * ring
     # The grid runs from the foot up, the body's from the top down: its normals point inwards.
-    place, normal, row, _ = _scatter(grid[::-1].astype(np.float32), 1500)
-    colour = _rgb(kind.stalk_colour) * (0.8 + 0.4 * (row / 12))[:, None]
+    position, normal, row, _ = _scatter(grid[::-1].astype(np.float32), 1500)
+    color = _rgb(kind.stalk_color) * (0.8 + 0.4 * (row / 12))[:, None]
     tip = foot + kind.stalk_length * (axis + lean[0] * across + lean[1] * other)
     cap = tip + ring[0][None] * np.linspace(0, 1.6 * kind.stalk_width, 6, dtype=np.float32)[:, None, None]
     cap = cap.reshape(-1, 3)
-    lid = np.hstack([cap, np.broadcast_to(axis, cap.shape), np.broadcast_to(_rgb(kind.stalk_colour), cap.shape)])
-    return np.vstack([np.hstack([place, normal, colour]), lid])
+    lid = np.hstack([cap, np.broadcast_to(axis, cap.shape), np.broadcast_to(_rgb(kind.stalk_color), cap.shape)])
+    return np.vstack([np.hstack([position, normal, color]), lid])
 
 
 def _leaves(kind: Species, foot: Array, axis: Array, rng: Generator) -> Array:
@@ -170,10 +170,10 @@ def _leaves(kind: Species, foot: Array, axis: Array, rng: Generator) -> Array:
         reach, droop = length * along * np.cos(lift), length * (along * np.sin(lift) - 0.25 * along**2)
         width = 0.22 * length * np.sin(np.pi * along**0.7) * aside
         grid = foot + 0.05 * axis + reach[..., None] * out + droop[..., None] * axis + width[..., None] * beside
-        place, normal, row, column = _scatter(grid.astype(np.float32), 900)
+        position, normal, row, column = _scatter(grid.astype(np.float32), 900)
         shade = 0.75 + 0.3 * row / 12 - 0.15 * (np.abs(column - 4) < 0.5)
-        colour = _rgb(kind.leaf_colour) * (shade * rng.uniform(0.85, 1.15))[:, None]
-        parts += [np.hstack([place, normal, colour]), np.hstack([place, -normal, colour])]
+        color = _rgb(kind.leaf_color) * (shade * rng.uniform(0.85, 1.15))[:, None]
+        parts += [np.hstack([position, normal, color]), np.hstack([position, -normal, color])]
     return np.vstack(parts)
 
 
@@ -182,29 +182,29 @@ def _hairs(kind: Species, body: Array, rng: Generator) -> Array:
     roots = body[rng.integers(0, len(body), kind.hairs)]
     along = np.linspace(0, 1, 14, dtype=np.float32)[None, :, None]
     tips = roots[:, 3:6] + 0.4 * rng.normal(size=(kind.hairs, 3))
-    place = roots[:, None, :3] + kind.hair_length * along * tips[:, None]
-    normal = np.broadcast_to(_unit(tips)[:, None], place.shape)
-    colour = np.broadcast_to(roots[:, None, 6:] * 0.6 + 0.4 * _rgb(kind.marks), place.shape)
-    return np.concatenate([place, normal, colour], -1).reshape(-1, 9)
+    position = roots[:, None, :3] + kind.hair_length * along * tips[:, None]
+    normal = np.broadcast_to(_unit(tips)[:, None], position.shape)
+    color = np.broadcast_to(roots[:, None, 6:] * 0.6 + 0.4 * _rgb(kind.marks), position.shape)
+    return np.concatenate([position, normal, color], -1).reshape(-1, 9)
 
 
 def _bunch(kind: Species, rng: Generator) -> Array:
     """Berries in a bunch: many bodies of one kind, shape (n, 9)."""
-    centres = np.zeros((1, 3))
+    centers = np.zeros((1, 3))
     stretch = np.array([1, 1, kind.bunch_aspect])
     size = 0.95 * kind.berries ** (1 / 3)
-    while len(centres) < kind.berries:
+    while len(centers) < kind.berries:
         tries = rng.uniform(-size, size, (64, 3)) * stretch
-        for place in tries[(((tries / stretch) ** 2).sum(1)) < size**2]:
-            if len(centres) < kind.berries and ((centres - place) ** 2).sum(1).min() > 1.5**2:
-                centres = np.vstack([centres, place])
+        for position in tries[(((tries / stretch) ** 2).sum(1)) < size**2]:
+            if len(centers) < kind.berries and ((centers - position) ** 2).sum(1).min() > 1.5**2:
+                centers = np.vstack([centers, position])
         size *= 1.06
-    one = _single(kind, rng, int(1.5 * POINTS / kind.berries))
+    berry = _single(kind, rng, int(1.5 * POINTS / kind.berries))
     parts = []
-    for centre in centres:
+    for center in centers:
         turn = random_rotation(rng)
-        part = one.copy()
-        part[:, :3] = part[:, :3] @ turn.T + centre
+        part = berry.copy()
+        part[:, :3] = part[:, :3] @ turn.T + center
         part[:, 3:6] = part[:, 3:6] @ turn.T
         part[:, 6:] *= rng.uniform(0.85, 1.1) + rng.normal(0, 0.02, 3)
         parts.append(part)
@@ -243,23 +243,23 @@ def _scatter(grid: Array, count: int) -> tuple[Array, Array, Array, Array]:
     steps = np.arange(count)
     quad = np.searchsorted(total, (steps + 0.5) * (total[-1] / count))
     quad = np.minimum(quad, len(area) - 1)
-    # A sequence of low discrepancy (Roberts' R2) leaves fewer holes than random places in the quads.
+    # A sequence of low discrepancy (Roberts' R2) leaves fewer holes than random positions in the quads.
     s = ((steps * 0.7548776662466927) % 1).astype(np.float32)
     t = ((steps * 0.5698402909980532) % 1).astype(np.float32)
     edge = right[quad] * (1 - s)[:, None] + right_low[quad] * s[:, None]
-    place = corner[quad] + s[:, None] * down[quad] + t[:, None] * edge
+    position = corner[quad] + s[:, None] * down[quad] + t[:, None] * edge
     columns = grid.shape[1] - 1
     unit = normal[quad] / np.maximum(area[quad], 1e-12)[:, None]
-    return place, unit, (quad // columns + s).astype(np.float32), (quad % columns + t).astype(np.float32)
+    return position, unit, (quad // columns + s).astype(np.float32), (quad % columns + t).astype(np.float32)
 
 
 def _noise(direction: Array, size: float, rng: Generator) -> Array:
     """Smooth noise of about -0.5 to 0.5 at points of the unit ball (n, 3); size is that of its patches."""
     cells = max(2, int(np.ceil(2 / size)))
     lattice = rng.random((cells + 1) ** 3, dtype=np.float32) - np.float32(0.5)
-    place = (direction + 1) * np.float32(cells / 2 * 0.9999)
-    low = np.floor(np.clip(place, 0, cells - 1e-3)).astype(np.int32)
-    part = place - low
+    position = (direction + 1) * np.float32(cells / 2 * 0.9999)
+    low = np.floor(np.clip(position, 0, cells - 1e-3)).astype(np.int32)
+    part = position - low
     part = part * part * (3 - 2 * part)
     index = (low[:, 0] * (cells + 1) + low[:, 1]) * (cells + 1) + low[:, 2]
     x, y, z = part.T
@@ -274,21 +274,21 @@ def _noise(direction: Array, size: float, rng: Generator) -> Array:
 def _dots(direction: Array, size: float, rng: Generator) -> Array:
     """Share of dots, 0 to 1, at points of the unit ball: one dot in each cell of a lattice."""
     cells = max(2, int(1 / size))
-    place = (direction + 1) * np.float32(cells / 2 * 0.9999)
-    low = np.floor(place).astype(np.int32)
-    centres = rng.uniform(0.25, 0.75, (cells**3, 3)).astype(np.float32)
-    centre = centres[(low[:, 0] * cells + low[:, 1]) * cells + low[:, 2]]
-    distance = np.sqrt(((place - low - centre) ** 2).sum(1))
+    position = (direction + 1) * np.float32(cells / 2 * 0.9999)
+    low = np.floor(position).astype(np.int32)
+    centers = rng.uniform(0.25, 0.75, (cells**3, 3)).astype(np.float32)
+    center = centers[(low[:, 0] * cells + low[:, 1]) * cells + low[:, 2]]
+    distance = np.sqrt(((position - low - center) ** 2).sum(1))
     return np.asarray(np.clip((0.32 - distance) * 6, 0, 1), np.float32)
 
 
 def _cells(rows: int, polar: Array, around: Array) -> tuple[Array, Array]:
     """Offset rows of cells around the axis: nearness to the edge and to the middle, both 0 to 1."""
-    place = polar * (rows / np.pi)
-    row = np.minimum(np.floor(place), rows - 1)
+    position = polar * (rows / np.pi)
+    row = np.minimum(np.floor(position), rows - 1)
     columns = np.maximum(3, np.round(2 * rows * np.sin((row + 0.5) * np.pi / rows)))
     across = around * (columns / TWO_PI) + 0.5 * (row % 2)
-    u, v = 2 * (place - row) - 1, 2 * (across % 1) - 1
+    u, v = 2 * (position - row) - 1, 2 * (across % 1) - 1
     distance = np.sqrt(u * u + v * v)
     return np.asarray(np.clip(distance, 0, 1)), np.asarray(np.clip((0.45 - distance) * 5, 0, 1))
 
@@ -297,8 +297,8 @@ def _blend(base: Array, over: Array, share: Array) -> Array:
     return np.asarray(base + (over - base) * share[:, None], np.float32)
 
 
-def _rgb(colour: tuple[float, float, float]) -> Array:
-    return np.array(colour, np.float32)
+def _rgb(color: tuple[float, float, float]) -> Array:
+    return np.array(color, np.float32)
 
 
 def _unit(vector: NDArray[np.floating]) -> Array:

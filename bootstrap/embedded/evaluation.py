@@ -1,4 +1,4 @@
-"""How well features tell fruit apart: rendered fruit never trained on and, where present, the 496 real pictures."""
+"""How well features tell fruit apart: rendered fruit never trained on and, where present, the 496 real images."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -14,33 +14,35 @@ Features = NDArray[np.float32]
 Embed = Callable[[Sequence[bytes]], Features]
 
 
-def nearest_is_right(gallery: Features, gallery_labels: Sequence[str], asked: Features, labels: Sequence[str]) -> float:
-    """Share of asked pictures whose nearest neighbour by cosine in a gallery has their label.
+def nearest_is_right(
+    gallery: Features, gallery_labels: Sequence[str], queries: Features, labels: Sequence[str]
+) -> float:
+    """Share of query images whose nearest neighbour by cosine in a gallery has their label.
 
     Parameters
     ----------
-    gallery, asked : ndarray of float32, shapes (m, d) and (n, d)
+    gallery, queries : ndarray of float32, shapes (m, d) and (n, d)
         Features.
     gallery_labels, labels : sequences of str, lengths m and n
         What they show.
     """
-    best = (_unit(asked) @ _unit(gallery).T).argmax(1)
+    best = (_unit(queries) @ _unit(gallery).T).argmax(1)
     return float(np.mean(np.asarray(gallery_labels)[best] == np.asarray(labels)))
 
 
 def leave_one_out(features: Features, labels: Sequence[str]) -> float:
-    """Share of pictures whose nearest neighbour by cosine among all others has their label; features (n, d)."""
+    """Share of images whose nearest neighbour by cosine among all others has their label; features (n, d)."""
     unit = _unit(features)
-    likeness = unit @ unit.T
-    np.fill_diagonal(likeness, -np.inf)
+    similarity = unit @ unit.T
+    np.fill_diagonal(similarity, -np.inf)
     known = np.asarray(labels)
-    return float(np.mean(known[likeness.argmax(1)] == known))
+    return float(np.mean(known[similarity.argmax(1)] == known))
 
 
 def components(features: Features, count: int) -> Features:
-    """Project features (n, d) on their first principal components, centred; shape (n, count)."""
-    centred = features.astype(np.float64) - features.mean(0, dtype=np.float64)
-    left, size, _ = np.linalg.svd(centred, full_matrices=False)
+    """Project features (n, d) on their first principal components, centered; shape (n, count)."""
+    centered = features.astype(np.float64) - features.mean(0, dtype=np.float64)
+    left, size, _ = np.linalg.svd(centered, full_matrices=False)
     return np.asarray(left[:, :count] * size[:count], np.float32)
 
 
@@ -50,7 +52,7 @@ def rendered_figures(embed: Embed, fruits: int = 300, plain: int = 12, other: in
     Parameters
     ----------
     embed : callable
-        Encoded pictures to features (n, d).
+        Encoded images to features (n, d).
     fruits, plain, other : int
         How many fruits, and how many views of each about one axis and about another.
     """
@@ -59,8 +61,8 @@ def rendered_figures(embed: Embed, fruits: int = 300, plain: int = 12, other: in
     figures: dict[str, float] = {}
     for name, numbers in (("relatives", relatives), ("strangers", strangers)):
         sets = [orchard.turntables(number, plain, other) for number in numbers]
-        gallery = embed([_jpeg(picture) for first, _ in sets for picture in first])
-        asked = embed([_jpeg(picture) for _, second in sets for picture in second])
+        gallery = embed([_jpeg(image) for first, _ in sets for image in first])
+        queries = embed([_jpeg(image) for _, second in sets for image in second])
         known = [str(number) for number in numbers for _ in range(plain)]
         labels = [str(number) for number in numbers for _ in range(other)]
         # As the views 0 to 99 of about 330 are for the real ones.
@@ -69,12 +71,12 @@ def rendered_figures(embed: Embed, fruits: int = 300, plain: int = 12, other: in
         figures |= {
             f"{len(numbers)} rendered {name}, plain views, leave-one-out": leave_one_out(gallery, known),
             f"{len(numbers)} rendered {name}, other axis to plain views": nearest_is_right(
-                gallery, known, asked, labels
+                gallery, known, queries, labels
             ),
             f"{len(numbers)} rendered {name}, a third of the turn to all others": nearest_is_right(
                 gallery[first],
                 [known[i] for i in first],
-                np.vstack([gallery[rest], asked]),
+                np.vstack([gallery[rest], queries]),
                 [known[i] for i in rest] + labels,
             ),
         }
@@ -82,12 +84,12 @@ def rendered_figures(embed: Embed, fruits: int = 300, plain: int = 12, other: in
 
 
 def real_figures(embed: Embed, folder: Path) -> dict[str, float]:
-    """Figures on the 496 real pictures (one folder a label, `r_` in the names of the second turn).
+    """Figures on the 496 real images (one folder a label, `r_` in the names of the second turn).
 
     Parameters
     ----------
     embed : callable
-        Encoded pictures to features (n, d).
+        Encoded images to features (n, d).
     folder : Path
         Holds one folder a label.
     """
@@ -105,9 +107,9 @@ def real_figures(embed: Embed, folder: Path) -> dict[str, float]:
     }
 
 
-def _jpeg(picture: NDArray[np.uint8]) -> bytes:
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=92)
+    Image.fromarray(image).save(file, "JPEG", quality=92)
     return file.getvalue()
 
 

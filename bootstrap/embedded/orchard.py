@@ -1,4 +1,4 @@
-"""Rendered pictures to train and to judge on: families of close relatives, each fruit seen from many sides."""
+"""Rendered images to train and to judge on: families of close relatives, each fruit seen from many sides."""
 
 import hashlib
 import multiprocessing
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bootstrap.embedded import body, species
-from bootstrap.embedded.renderer import Camera, Picture, draw_camera, photograph
+from bootstrap.embedded.renderer import Camera, Pixels, draw_camera, photograph
 
 FAMILY = 4  # fruits in a family: a kind drawn anew and three that differ from it in one group of traits
 CHUNK = 64  # fruits in a file
 UNSEEN = 1_000_000  # fruits from this number on are never trained on
-SIDE = 100  # of a picture, pixels
+SIDE = 100  # of an image, pixels
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ def plant(folder: Path, orchard: Orchard, tell: Callable[[int, int], None]) -> N
     ndarray of uint8, shape (fruits, views, 100, 100, 3)
         RGB.
     """
-    place = folder / f"{orchard.fruits}x{orchard.views}-{orchard.seed}-{fingerprint()[:12]}"
-    place.mkdir(parents=True, exist_ok=True)
-    files = [place / f"{start:06d}.npy" for start in range(0, orchard.fruits, CHUNK)]
+    chunks = folder / f"{orchard.fruits}x{orchard.views}-{orchard.seed}-{fingerprint()[:12]}"
+    chunks.mkdir(parents=True, exist_ok=True)
+    files = [chunks / f"{start:06d}.npy" for start in range(0, orchard.fruits, CHUNK)]
     missing = [
         (file, range(int(file.stem), min(int(file.stem) + CHUNK, orchard.fruits)), orchard)
         for file in files
@@ -64,19 +64,19 @@ def plant(folder: Path, orchard: Orchard, tell: Callable[[int, int], None]) -> N
         with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, len(missing))) as pool:
             for done, _ in enumerate(pool.imap_unordered(_render_chunk, missing), 1):
                 tell(len(files) - len(missing) + done, len(files))
-    pictures = np.empty((orchard.fruits, orchard.views, SIDE, SIDE, 3), np.uint8)
+    images = np.empty((orchard.fruits, orchard.views, SIDE, SIDE, 3), np.uint8)
     for file in files:
         chunk = np.load(file)
-        pictures[int(file.stem) : int(file.stem) + len(chunk)] = chunk
-    return pictures
+        images[int(file.stem) : int(file.stem) + len(chunk)] = chunk
+    return images
 
 
 def _render_chunk(task: tuple[Path, range, Orchard]) -> None:
     file, fruits, orchard = task
-    pictures = np.stack([views(fruit, orchard.views, orchard.seed) for fruit in fruits])
+    images = np.stack([views(fruit, orchard.views, orchard.seed) for fruit in fruits])
     part = file.with_suffix(".part")
     with part.open("wb") as out:
-        np.save(out, pictures)
+        np.save(out, images)
     part.replace(file)
 
 
@@ -87,40 +87,40 @@ def views(fruit: int, count: int, seed: int = 1) -> NDArray[np.uint8]:
     return np.stack([photograph(grown, body.random_rotation(rng), draw_camera(rng), rng) for _ in range(count)])
 
 
-def turntables(fruit: int, plain: int, other: int, seed: int = 1) -> tuple[list[Picture], list[Picture]]:
+def turntables(fruit: int, plain: int, other: int, seed: int = 1) -> tuple[list[Pixels], list[Pixels]]:
     """Render a fruit turning about an upright axis, then about another axis and under another light.
 
-    This is how real fruit is pictured for Fruits-360. The second list shows sides that the first one lacks.
+    This is how real fruit is photographed for Fruits-360. The second list shows sides that the first one lacks.
 
     Returns
     -------
     list of ndarray, list of ndarray
-        `plain` and `other` pictures, RGB uint8 (100, 100, 3).
+        `plain` and `other` images, RGB uint8 (100, 100, 3).
     """
     rng = np.random.default_rng((fruit, seed, 0xE))
     grown = body.grow(kind_of(fruit, seed), fruit)
     pose = body.random_rotation(rng)
     lights = [(-0.2, -0.5, 0.8), (0.5, -0.3, 0.7)]
-    pictures = []
+    images = []
     for light, count, axis in zip(lights, (plain, other), (1, 0), strict=True):
         camera = Camera(light=light, ambient=float(rng.uniform(0.3, 0.6)), quality=85)
         turns = 2 * np.pi * (np.arange(count) + rng.random()) / count
         # Turning about the second axis passes the first circle twice; 20 degrees around it are left out.
         if axis == 0:
             turns = np.sign(np.sin(turns)) * (np.pi / 9 + np.abs(np.mod(turns, np.pi)) * 7 / 9)
-        pictures.append([photograph(grown, _turn(axis, t) @ pose, camera, rng) for t in turns])
-    return pictures[0], pictures[1]
+        images.append([photograph(grown, _turn(axis, t) @ pose, camera, rng) for t in turns])
+    return images[0], images[1]
 
 
 def _turn(axis: int, angle: float) -> NDArray[np.float32]:
     """Rotation by an angle in radians about x (0) or y (1), shape (3, 3)."""
-    one, two = (1, 2) if axis == 0 else (2, 0)
+    first, second = (1, 2) if axis == 0 else (2, 0)
     turn = np.eye(3, dtype=np.float32)
-    turn[one, one] = turn[two, two] = np.cos(angle)
-    turn[one, two], turn[two, one] = -np.sin(angle), np.sin(angle)
+    turn[first, first] = turn[second, second] = np.cos(angle)
+    turn[first, second], turn[second, first] = -np.sin(angle), np.sin(angle)
     return turn
 
 
 def fingerprint(seed: int = 1) -> str:
-    """SHA-256 of a few rendered pictures: another renderer's are not taken for this one's."""
+    """SHA-256 of a few rendered images: another renderer's are not taken for this one's."""
     return hashlib.sha256(b"".join(views(fruit, 2, seed).tobytes() for fruit in range(0, 24, 3))).hexdigest()

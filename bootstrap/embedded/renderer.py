@@ -1,4 +1,4 @@
-"""Pictures of a body: seen from any side, under a light, through a camera.
+"""Images of a body: seen from any side, under a light, through a camera.
 
 A body is a cloud of surface points. A view turns the cloud, keeps what faces the camera, lets nearer points hide
 farther ones and averages those that share a pixel; that takes 2 to 3 ms for 100 x 100 pixels on one core.
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from bootstrap.embedded.body import Array, Body, Generator, grow, random_rotation
-from bootstrap.embedded.species import Species, draw
+from bootstrap.embedded.species import draw
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Camera:
     Attributes
     ----------
     size : int
-        Side of the picture, pixels.
+        Side of the image, pixels.
     fill : float
         Share of the side that the fruit's longer side takes; more than 1 crops it.
     light : (float, float, float)
@@ -53,7 +53,7 @@ class Camera:
 
 
 def draw_camera(rng: Generator) -> Camera:
-    """Draw a camera with the mild flaws that training should not mind; colour stays telling."""
+    """Draw a camera with the mild flaws that training should not mind; color stays telling."""
     plain = rng.random() < 0.85
     ground = (1.0, 1.0, 1.0) if plain else tuple(np.clip(rng.uniform(0.5, 1) + rng.normal(0, 0.05, 3), 0, 1))
     light = (float(rng.normal(-0.1, 0.45)), float(rng.normal(-0.35, 0.3)), float(rng.uniform(0.45, 1)))
@@ -70,7 +70,7 @@ def draw_camera(rng: Generator) -> Camera:
     )
 
 
-def render(species_seed: int, view_seed: int) -> Picture:
+def render(species_seed: int, view_seed: int) -> Pixels:
     """Render a fruit drawn from one seed, from a side and through a camera drawn from another.
 
     Returns
@@ -83,13 +83,8 @@ def render(species_seed: int, view_seed: int) -> Picture:
     return photograph(body, random_rotation(rng), draw_camera(rng), rng)
 
 
-def render_kind(kind: Species, seed: int, rotation: Array) -> Picture:
-    """Render one fruit of a kind in the studio, turned by a (3, 3) rotation; RGB uint8 (100, 100, 3)."""
-    return photograph(grow(kind, seed), rotation, Camera(), np.random.default_rng(seed))
-
-
-def photograph(body: Body, rotation: Array, camera: Camera, rng: Generator) -> Picture:
-    """Picture a body.
+def photograph(body: Body, rotation: Array, camera: Camera, rng: Generator) -> Pixels:
+    """Render a body.
 
     Parameters
     ----------
@@ -109,9 +104,9 @@ def photograph(body: Body, rotation: Array, camera: Camera, rng: Generator) -> P
     """
     # Columns are kept apart, (3, n) instead of (n, 3): sums and extremes over rows of three are slow.
     seen = body.points[np.flatnonzero(body.points[:, 3:6] @ rotation[2] > 0)]
-    place = rotation @ seen[:, :3].T
-    colour = _lit(np.ascontiguousarray(seen[:, 6:].T), rotation @ seen[:, 3:6].T, body, camera)
-    cover, image = _splat(place, colour, camera)
+    position = rotation @ seen[:, :3].T
+    color = _lit(np.ascontiguousarray(seen[:, 6:].T), rotation @ seen[:, 3:6].T, body, camera)
+    cover, image = _splat(position, color, camera)
     tint, ground = np.array(camera.tint, np.float32), np.array(camera.background, np.float32)
     image = image * tint * cover[..., None] + ground * (1 - cover[..., None])
     if camera.noise:
@@ -120,12 +115,12 @@ def photograph(body: Body, rotation: Array, camera: Camera, rng: Generator) -> P
     return _develop(pixels, camera)
 
 
-def _lit(colour: Array, normal: Array, body: Body, camera: Camera) -> Array:
-    """Colour (3, n) under the camera's light: Lambert's law and a highlight around the half vector."""
+def _lit(color: Array, normal: Array, body: Body, camera: Camera) -> Array:
+    """Color (3, n) under the camera's light: Lambert's law and a highlight around the half vector."""
     light = np.array(camera.light, np.float32)
     light /= np.sqrt((light**2).sum())
     lambert = np.maximum(light @ normal, 0)
-    lit = colour * (camera.ambient + 1.15 * (1 - camera.ambient) * lambert)
+    lit = color * (camera.ambient + 1.15 * (1 - camera.ambient) * lambert)
     if body.gloss:
         half = light + np.array([0, 0, 1], np.float32)
         half /= np.sqrt((half**2).sum())
@@ -134,23 +129,23 @@ def _lit(colour: Array, normal: Array, body: Body, camera: Camera) -> Array:
     return np.asarray(lit, np.float32)
 
 
-def _splat(place: Array, colour: Array, camera: Camera) -> tuple[Array, Array]:
-    """Cover (size, size), 0 to 1, and colour (size, size, 3) of the points nearest to the camera."""
+def _splat(position: Array, color: Array, camera: Camera) -> tuple[Array, Array]:
+    """Cover (size, size), 0 to 1, and color (size, size, 3) of the points nearest to the camera."""
     size = camera.size
-    low, high = place[:2].min(1), place[:2].max(1)
+    low, high = position[:2].min(1), position[:2].max(1)
     # A body seen from its end is not enlarged without limit: its points would come apart.
     scale = camera.fill * size / max(float((high - low).max()), 0.8)
     middle = (low + high) / 2
     # Two pixels of margin all around catch what lies outside and let holes be filled up to the edge.
     side = size + 4
-    at = (place[:2] - middle[:, None]) * np.float32(scale) + np.float32(size / 2 + 2)
+    at = (position[:2] - middle[:, None]) * np.float32(scale) + np.float32(size / 2 + 2)
     at = np.clip(at, 0, side - 1).astype(np.int64)
     pixel = at[1] * side + at[0]
     depth = np.full(side * side, -np.inf, np.float32)
-    np.maximum.at(depth, pixel, place[2])
-    front = np.flatnonzero(place[2] > depth[pixel] - np.float32(3 / scale))
-    pixel, colour = pixel[front], colour[:, front]
-    layers = [np.bincount(pixel, channel, side * side) for channel in colour]
+    np.maximum.at(depth, pixel, position[2])
+    front = np.flatnonzero(position[2] > depth[pixel] - np.float32(3 / scale))
+    pixel, color = pixel[front], color[:, front]
+    layers = [np.bincount(pixel, channel, side * side) for channel in color]
     layers.append(np.bincount(pixel, minlength=side * side))
     sums: Array = np.stack(layers, -1).reshape(side, side, 4).astype(np.float32)
     count = sums[..., 3]
@@ -158,7 +153,7 @@ def _splat(place: Array, colour: Array, camera: Camera) -> tuple[Array, Array]:
     hole = (count == 0) & (_box(np.asarray(count > 0, np.float32)) > 4.5)
     sums = np.where(hole[..., None], around, sums)
     solid = (sums[..., 3] > 0).astype(np.float32)
-    # The outline is softened by what a neighbour covers, in the neighbours' colour.
+    # The outline is softened by what a neighbour covers, in the neighbours' color.
     cover = np.where(solid > 0, np.minimum(1, 0.35 + _box(solid) / 9), 0)
     image = sums[..., :3] / np.maximum(sums[..., 3:], 1e-6)
     inner = slice(2, -2)
@@ -176,7 +171,7 @@ def _box(image: Array) -> Array:
     return total
 
 
-def _develop(pixels: Picture, camera: Camera) -> Picture:
+def _develop(pixels: Pixels, camera: Camera) -> Pixels:
     """Blur and JPEG, where the camera has them."""
     if not camera.blur and not camera.quality:
         return pixels

@@ -1,6 +1,6 @@
 """What a kind of fruit is like: traits as numbers, drawn from a seed, and changed one at a time.
 
-Lengths are in units of the body's half width, colours are RGB from 0 to 1, shares go from 0 to 1.
+Lengths are in units of the body's half width, colors are RGB from 0 to 1, shares go from 0 to 1.
 """
 
 import colorsys
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 Generator = np.random.Generator
 
 # Hues that fruit and vegetables have, commoner ones more than once: red, orange, yellow, green, a few purples.
@@ -24,9 +24,9 @@ HUES = (*_REDS, *_ORANGES, *_GREENS, *_PURPLES)
 class Species:
     """The traits of one kind of fruit; the defaults are a smooth yellow ball."""
 
-    skin: Colour = (0.9, 0.75, 0.2)
-    second: Colour = (0.9, 0.75, 0.2)  # what gradient, blush and blotches lead to
-    marks: Colour = (0.4, 0.25, 0.1)  # stripes, dots and the net between cells
+    skin: Color = (0.9, 0.75, 0.2)
+    second: Color = (0.9, 0.75, 0.2)  # what gradient, blush and blotches lead to
+    marks: Color = (0.4, 0.25, 0.1)  # stripes, dots and the net between cells
 
     # Shape of the body, a closed surface around the axis from the bottom pole to the top pole.
     aspect: float = 1.0  # length over width
@@ -43,7 +43,7 @@ class Species:
     cells: int = 0  # rows of cells from pole to pole: drupelets, scales, seeds
     cell_height: float = 0.0  # < 0: pits
 
-    # Colour on the surface.
+    # Color on the surface.
     bias: float = 0.0  # where between skin and second the middle lies
     gradient: float = 0.0  # pole to pole
     blush: float = 0.0  # on one side
@@ -54,7 +54,7 @@ class Species:
     stripe_waves: float = 0.0
     dots: float = 0.0
     dot_size: float = 0.08
-    net: float = 0.0  # the edges of cells (> 0) or their middles (< 0) in the colour of the marks
+    net: float = 0.0  # the edges of cells (> 0) or their middles (< 0) in the color of the marks
     grain: float = 0.0
     grain_size: float = 0.05
     scars: int = 0
@@ -64,12 +64,12 @@ class Species:
     # What hangs on it.
     stalk_length: float = 0.0
     stalk_width: float = 0.06
-    stalk_colour: Colour = (0.35, 0.25, 0.12)
+    stalk_color: Color = (0.35, 0.25, 0.12)
     calyx: float = 0.0  # radius of the stain at the bottom pole, radians
     leaves: int = 0
     leaf_length: float = 0.6
     leaf_lift: float = 0.2  # radians above the plane across the axis
-    leaf_colour: Colour = (0.25, 0.45, 0.15)
+    leaf_color: Color = (0.25, 0.45, 0.15)
     leaves_on_top: bool = True
     hairs: int = 0
     hair_length: float = 0.0
@@ -110,8 +110,8 @@ def vary(kind: Species, seed: int, changes: int = 1) -> Species:
     return kind
 
 
-def draw_colour(rng: Generator) -> Colour:
-    """Draw a colour, mostly of a hue that fruit has."""
+def draw_color(rng: Generator) -> Color:
+    """Draw a color, mostly of a hue that fruit has."""
     hue = rng.random() if rng.random() < 0.08 else rng.choice(HUES) + rng.normal(0, 0.012)
     saturation = np.clip(rng.normal(0.72, 0.2), 0.05, 1)
     value = np.clip(rng.normal(0.68, 0.22), 0.1, 1)
@@ -120,9 +120,9 @@ def draw_colour(rng: Generator) -> Colour:
     return colorsys.hsv_to_rgb(float(hue % 1), float(saturation), float(value))
 
 
-def near_colour(colour: Colour, rng: Generator, spread: float) -> Colour:
-    """Draw a colour close to another; spread 0.1 is a clear but small step."""
-    hue, saturation, value = colorsys.rgb_to_hsv(*colour)
+def near_color(color: Color, rng: Generator, spread: float) -> Color:
+    """Draw a color close to another; spread 0.1 is a clear but small step."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*color)
     return colorsys.hsv_to_rgb(
         float((hue + rng.normal(0, 0.4 * spread)) % 1),
         float(np.clip(saturation + rng.normal(0, spread), 0.03, 1)),
@@ -135,17 +135,17 @@ def _chance(rng: Generator, share: float) -> bool:
 
 
 def _draw_skin(kind: Species, rng: Generator) -> Species:
-    skin = draw_colour(rng)
-    second = draw_colour(rng) if _chance(rng, 0.35) else near_colour(skin, rng, 0.14)
+    skin = draw_color(rng)
+    second = draw_color(rng) if _chance(rng, 0.35) else near_color(skin, rng, 0.14)
     return replace(kind, skin=skin, second=second)
 
 
 def _shift_skin(kind: Species, rng: Generator) -> Species:
-    return replace(kind, skin=near_colour(kind.skin, rng, 0.12), second=near_colour(kind.second, rng, 0.12))
+    return replace(kind, skin=near_color(kind.skin, rng, 0.12), second=near_color(kind.second, rng, 0.12))
 
 
 def _draw_marks(kind: Species, rng: Generator) -> Species:
-    return replace(kind, marks=draw_colour(rng) if _chance(rng, 0.5) else near_colour(kind.skin, rng, 0.3))
+    return replace(kind, marks=draw_color(rng) if _chance(rng, 0.5) else near_color(kind.skin, rng, 0.3))
 
 
 def _draw_profile(kind: Species, rng: Generator) -> Species:
@@ -220,12 +220,12 @@ def _draw_ends(kind: Species, rng: Generator) -> Species:
         kind,
         stalk_length=float(rng.uniform(0.05, 0.6)) if _chance(rng, 0.5) else 0.0,
         stalk_width=float(rng.uniform(0.03, 0.1)),
-        stalk_colour=near_colour((0.35, 0.28, 0.12), rng, 0.15),
+        stalk_color=near_color((0.35, 0.28, 0.12), rng, 0.15),
         calyx=float(rng.uniform(0.06, 0.3)) if _chance(rng, 0.55) else 0.0,
         leaves=int(rng.integers(3, 14)) if leafy else 0,
         leaf_length=float(rng.uniform(0.25, 1.1)),
         leaf_lift=float(rng.uniform(-0.2, 1.2)),
-        leaf_colour=near_colour((0.25, 0.45, 0.15), rng, 0.12),
+        leaf_color=near_color((0.25, 0.45, 0.15), rng, 0.12),
         leaves_on_top=_chance(rng, 0.75),
     )
 

@@ -1,7 +1,7 @@
 """The recipe: MobileNetV2, alpha 0.35, learns that two views of one rendered fruit are alike and other fruits are not.
 
 Supervised contrastive loss (Khosla et al. 2020) on the pooled features themselves, which is how they are used: by the
-cosine between them. Close relatives share a batch. Pictures grow from small to the 224 pixels of real use.
+cosine between them. Close relatives share a batch. Images grow from small to the 224 pixels of real use.
 """
 
 import json
@@ -26,7 +26,7 @@ CALIBRATION_BATCHES = 40
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training: share of the time, side of the pictures in pixels, fruits and views in a batch."""
+    """A part of the training: share of the time, side of the images in pixels, fruits and views in a batch."""
 
     share: float
     size: int
@@ -44,7 +44,7 @@ class Recipe:
     weight_decay: float = 1e-4
     temperature: float = 0.1
     average: float = 0.998  # decay of the running mean of the weights, per step
-    momentum: float = 0.95  # of batch normalisation
+    momentum: float = 0.95  # of batch normalization
     seed: int = 1
 
 
@@ -54,7 +54,7 @@ def train(folder: Path, minutes: float, orchard: Orchard, recipe: Recipe, tell: 
     Parameters
     ----------
     folder : Path
-        For the rendered pictures and the checkpoints.
+        For the rendered images and the checkpoints.
     minutes : float
         Time to train, rendering and the final calibration not counted.
     orchard : Orchard
@@ -72,7 +72,7 @@ def train(folder: Path, minutes: float, orchard: Orchard, recipe: Recipe, tell: 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf  # noqa: PLC0415  (seconds to load, and needed only here)
 
-    pictures = plant(folder / "pictures", orchard, lambda done, of: tell(f"rendered {done} of {of} files"))
+    images = plant(folder / "pictures", orchard, lambda done, of: tell(f"rendered {done} of {of} files"))
     tf.keras.utils.set_random_seed(recipe.seed)
     network = build(tf, (None, None, 3), recipe.momentum)
     mean = build(tf, (None, None, 3), recipe.momentum)
@@ -90,10 +90,10 @@ def train(folder: Path, minutes: float, orchard: Orchard, recipe: Recipe, tell: 
     while (now := time.monotonic()) - begun < total:
         progress = (now - begun) / total
         stage = stage_at(recipe, progress)
-        # The batch follows from the number of the step, so a training that goes on sees the pictures it would have.
+        # The batch follows from the number of the step, so a training that goes on sees the images it would have.
         rng = np.random.default_rng((recipe.seed, int(steps)))
         chosen, labels = choose(orchard, stage, recipe.relatives, rng)
-        batch = flip(pictures[chosen[:, 0], chosen[:, 1]], rng)
+        batch = flip(images[chosen[:, 0], chosen[:, 1]], rng)
         rate = recipe.rate * min(1, (int(steps) + 1) / 200) * (0.5 + 0.5 * np.cos(np.pi * progress)) + 1e-6
         value = float(step(tf.constant(batch), tf.constant(labels), tf.constant(rate, tf.float32), size=stage.size))
         loss = value if loss == 0 else 0.98 * loss + 0.02 * value
@@ -107,7 +107,7 @@ def train(folder: Path, minutes: float, orchard: Orchard, recipe: Recipe, tell: 
             manager.save()
     seconds.assign(total)
     manager.save()
-    _calibrate(tf, mean, pictures, recipe)
+    _calibrate(tf, mean, images, recipe)
     final = build(tf, (INPUT_SIZE, INPUT_SIZE, 3), recipe.momentum)
     final.set_weights(mean.get_weights())
     return final
@@ -119,7 +119,7 @@ def describe(orchard: Orchard, recipe: Recipe, minutes: float) -> str:
 
 
 def build(tf: Any, shape: tuple[int | None, int | None, int], momentum: float) -> Any:
-    """Make an untrained network; quicker batch normalisation than Keras' 0.999 suits a short training."""
+    """Make an untrained network; quicker batch normalization than Keras' 0.999 suits a short training."""
     network = tf.keras.applications.MobileNetV2(
         alpha=ALPHA, weights=None, include_top=False, pooling="avg", input_shape=shape
     )
@@ -147,12 +147,12 @@ def choose(
 
 
 def flip(batch: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Mirror and turn each picture at random: eight pictures from one."""
+    """Mirror and turn each image at random: eight images from one."""
     for number, how in enumerate(rng.integers(0, 8, len(batch))):
-        picture = batch[number]
-        picture = picture[::-1] if how & 1 else picture
-        picture = picture[:, ::-1] if how & 2 else picture
-        batch[number] = (picture.transpose(1, 0, 2) if how & 4 else picture).copy()
+        image = batch[number]
+        image = image[::-1] if how & 1 else image
+        image = image[:, ::-1] if how & 2 else image
+        batch[number] = (image.transpose(1, 0, 2) if how & 4 else image).copy()
     return batch
 
 
@@ -198,22 +198,22 @@ def contrast(tf: Any, features: Any, labels: Any, temperature: float) -> Any:
     Returns
     -------
     Tensor of float32, shape ()
-        Mean over the pictures of -log of the share that their fruit's other views have in the softmax, in nats.
+        Mean over the images of -log of the share that their fruit's other views have in the softmax, in nats.
     """
     unit = tf.math.l2_normalize(features, -1, epsilon=1e-8)
     self_mask = tf.eye(tf.shape(unit)[0])
-    likeness = tf.matmul(unit, unit, transpose_b=True) / temperature - 1e9 * self_mask
+    similarity = tf.matmul(unit, unit, transpose_b=True) / temperature - 1e9 * self_mask
     same = tf.cast(labels[:, None] == labels[None], tf.float32) - self_mask
-    log_share = likeness - tf.reduce_logsumexp(likeness, 1, keepdims=True)
+    log_share = similarity - tf.reduce_logsumexp(similarity, 1, keepdims=True)
     return -tf.reduce_mean(tf.reduce_sum(tf.where(same > 0, log_share, 0.0), 1) / tf.reduce_sum(same, 1))
 
 
-def _calibrate(tf: Any, mean: Any, pictures: NDArray[np.uint8], recipe: Recipe) -> None:
-    """Measure batch normalisation's statistics anew, for the averaged weights at the size of real use."""
+def _calibrate(tf: Any, mean: Any, images: NDArray[np.uint8], recipe: Recipe) -> None:
+    """Measure batch normalization's statistics anew, for the averaged weights at the size of real use."""
     rng = np.random.default_rng((recipe.seed, 0xCA))
     layers = [layer for layer in mean.layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
     for number in range(CALIBRATION_BATCHES):
         for layer in layers:
             layer.momentum = number / (number + 1)  # a plain mean over the batches
-        fruits, seen = rng.integers(0, pictures.shape[0], 64), rng.integers(0, pictures.shape[1], 64)
-        mean(_pixels(tf, pictures[fruits, seen], INPUT_SIZE), training=True)
+        fruits, seen = rng.integers(0, images.shape[0], 64), rng.integers(0, images.shape[1], 64)
+        mean(_pixels(tf, images[fruits, seen], INPUT_SIZE), training=True)

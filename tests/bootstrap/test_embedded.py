@@ -37,7 +37,7 @@ def test_interrupted_rendering_is_taken_up(tmp_path: Path, monkeypatch: pytest.M
     assert told == [(2, 3), (3, 3)]
     assert files[0].stat().st_mtime_ns == kept
     assert whole.shape == (12, 2, 100, 100, 3)
-    assert len({picture.tobytes() for fruit in whole for picture in fruit}) == 24
+    assert len({image.tobytes() for fruit in whole for image in fruit}) == 24
 
 
 def test_batch_holds_relatives_and_each_view_once() -> None:
@@ -53,10 +53,10 @@ def test_batch_holds_relatives_and_each_view_once() -> None:
 
 
 def test_flips_keep_pixels_and_make_all_eight() -> None:
-    picture = np.arange(5 * 5 * 3, dtype=np.uint8).reshape(5, 5, 3)
-    batch = flip(np.stack([picture] * 200), np.random.default_rng(0))
+    image = np.arange(5 * 5 * 3, dtype=np.uint8).reshape(5, 5, 3)
+    batch = flip(np.stack([image] * 200), np.random.default_rng(0))
     assert len({each.tobytes() for each in batch}) == 8
-    assert (np.sort(batch.reshape(200, -1), 1) == np.sort(picture.ravel())).all()
+    assert (np.sort(batch.reshape(200, -1), 1) == np.sort(image.ravel())).all()
 
 
 def test_stages_follow_one_another() -> None:
@@ -95,9 +95,9 @@ def test_figures() -> None:
     np.testing.assert_allclose(np.linalg.norm(projected[:, None] - projected, axis=-1), distance, atol=1e-4)
 
 
-def test_committed_model_on_the_496_real_pictures() -> None:
+def test_committed_model_on_the_496_real_images() -> None:
     if not REAL.is_dir():
-        pytest.skip(f"the 496 real pictures are not at {REAL}")
+        pytest.skip(f"the 496 real images are not at {REAL}")
     figures = real_figures(embedder(EMBEDDED_FOLDER), REAL)
     assert figures["real, leave-one-out, features"] >= 0.998
     assert figures["real, leave-one-out, 50 components"] >= 0.995

@@ -117,9 +117,9 @@ def test_the_archive_is_installed_for_a_python_of_its_own(installed: tuple[Node,
 
 
 def test_the_real_job_runs_with_it(installed: tuple[Node, str, float], built: Path) -> None:
-    from bootstrap.archive import MODEL, TRIAL  # noqa: PLC0415
+    from bootstrap.archive import MODEL, SMOKE_TEST  # noqa: PLC0415
 
-    line = [str(installed[0].folder / "bin/python"), "-W", "ignore", str(TRIAL)]
+    line = [str(installed[0].folder / "bin/python"), "-W", "ignore", str(SMOKE_TEST)]
     done = subprocess.run(
         [*line, "/nowhere", str(built / "job.zip"), str(MODEL)], capture_output=True, text=True, check=False, env={}
     )

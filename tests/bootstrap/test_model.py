@@ -10,8 +10,8 @@ import pytest
 
 from bootstrap import model as models
 from bootstrap.embedded.evaluation import leave_one_out
-from bootstrap.model import EMBEDDED_FOLDER, Wish, make
-from bootstrap.sample import pictures
+from bootstrap.model import EMBEDDED_FOLDER, ModelSpec, make
+from bootstrap.sample import render_images
 from job.errors import JobError
 from job.features.model import FeatureExtractor, describe, read_model
 from job.images.decode import decode
@@ -29,7 +29,7 @@ def test_embedded_folder_is_whole_and_small() -> None:
 
 def test_embedded_model_tells_fruit_apart() -> None:
     engine = FeatureExtractor(read_model(str(EMBEDDED_FOLDER)))
-    chosen = [(name.split("/")[0], data) for name, data in pictures()][::6]
+    chosen = [(name.split("/")[0], data) for name, data in render_images()][::6]
     features = np.stack([engine.features(decode(data, 224).pixels) for _, data in chosen])
     assert leave_one_out(features, [label for label, _ in chosen]) > 0.9
 
@@ -64,18 +64,18 @@ def test_without_tensorflow_it_says_what_to_install(tmp_path: Path) -> None:
 
 def test_same_model_is_left_and_another_is_noticed(tmp_path: Path) -> None:
     folder = tmp_path / "m"
-    made, anew = make(Wish("embedded"), folder)
+    made, anew = make(ModelSpec("embedded"), folder)
     assert anew
     before = (folder / "model.tflite").stat().st_mtime_ns
-    assert make(Wish("embedded"), folder) == (made, False)
-    assert make(Wish("embedded", 0.35, 224), folder) == (made, False)
+    assert make(ModelSpec("embedded"), folder) == (made, False)
+    assert make(ModelSpec("embedded", 0.35, 224), folder) == (made, False)
     assert (folder / "model.tflite").stat().st_mtime_ns == before
     other = replace(made, weights="mine.h5")
     (folder / "model.json").write_bytes(describe(other))
-    assert make(Wish("embedded"), folder) == (made, True)
+    assert make(ModelSpec("embedded"), folder) == (made, True)
     (folder / "model.tflite").write_bytes(b"damaged")
-    assert make(Wish("embedded"), folder) == (made, True)
-    assert make(Wish("embedded"), folder) == (made, False)
+    assert make(ModelSpec("embedded"), folder) == (made, True)
+    assert make(ModelSpec("embedded"), folder) == (made, False)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_refusals_are_one_line(
 def test_a_folder_of_ones_own_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(JobError, match=r"letter\.txt: choose another --output"):
-        make(Wish("embedded"), tmp_path)
+        make(ModelSpec("embedded"), tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(JobError, match="is a file"):
-        make(Wish("embedded"), tmp_path / "file")
+        make(ModelSpec("embedded"), tmp_path / "file")

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bootstrap.model import EMBEDDED_FOLDER, Wish, make
-from bootstrap.sample import pictures
+from bootstrap.model import EMBEDDED_FOLDER, ModelSpec, make
+from bootstrap.sample import render_images
 from job.errors import JobError
 from job.features.model import FeatureExtractor, read_model
 from job.images.decode import decode
@@ -28,7 +28,7 @@ ALPHA, SIZE = 0.35, 96
 
 @pytest.fixture(scope="module")
 def keras_model() -> Any:
-    """Random weights, statistics of batch normalisation included."""
+    """Random weights, statistics of batch normalization included."""
     network.keras.utils.set_random_seed(1)
     made = network.build(ALPHA, SIZE)
     rng = np.random.default_rng(1)
@@ -65,7 +65,7 @@ def test_weights_of_each_format_are_read(name: str, keras_model: Any, weights: P
 def test_export_gives_what_keras_gives(
     keras_model: Any, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, anew = make(Wish(str(weights), ALPHA, SIZE), tmp_path / "m")
+    made, anew = make(ModelSpec(str(weights), ALPHA, SIZE), tmp_path / "m")
     assert anew
     written = json.loads((tmp_path / "m" / "model.json").read_text())
     assert written["weights"] == "a.weights.h5"
@@ -73,7 +73,7 @@ def test_export_gives_what_keras_gives(
     assert written["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m"]
     engine = FeatureExtractor(read_model(str(tmp_path / "m")))
-    chosen = [data for _, data in itertools.islice(pictures(), 7, None, 40)]
+    chosen = [data for _, data in itertools.islice(render_images(), 7, None, 40)]
     pixels = np.stack([decode(data, SIZE).pixels for data in chosen])
     wanted = keras_model.predict(pixels / np.float32(127.5) - 1, verbose=0)
     got = np.stack([engine.features(each) for each in pixels])
@@ -82,25 +82,25 @@ def test_export_gives_what_keras_gives(
     assert made.features == got.shape[1]
     # The same wish is granted already.
     before = (tmp_path / "m" / "model.tflite").stat().st_mtime_ns
-    assert make(Wish(str(weights), ALPHA, SIZE), tmp_path / "m") == (made, False)
+    assert make(ModelSpec(str(weights), ALPHA, SIZE), tmp_path / "m") == (made, False)
     assert (tmp_path / "m" / "model.tflite").stat().st_mtime_ns == before
     # Another size is another model: it would be built.
     monkeypatch.setattr(network, "build", lambda *wished: pytest.fail(f"built {wished}"))
     with pytest.raises(pytest.fail.Exception, match=r"built \(0\.35, 128\)"):
-        make(Wish(str(weights), ALPHA, SIZE + 32), tmp_path / "m")
+        make(ModelSpec(str(weights), ALPHA, SIZE + 32), tmp_path / "m")
 
 
 def test_an_export_that_differs_is_not_kept(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = (EMBEDDED_FOLDER / "model.tflite").read_bytes()
     monkeypatch.setattr(network, "export", lambda _: other)
     with pytest.raises(JobError, match="differs from Keras"):
-        make(Wish(str(weights), ALPHA, 224), tmp_path / "m")
+        make(ModelSpec(str(weights), ALPHA, 224), tmp_path / "m")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_weights_of_another_alpha_are_refused(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"do not fit .* alpha 0\.5: is --alpha right\?"):
-        make(Wish(str(weights), 0.5, SIZE), tmp_path / "m")
+        make(ModelSpec(str(weights), 0.5, SIZE), tmp_path / "m")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -132,7 +132,7 @@ def test_imagenet_without_network_and_cache_fails(cache: Path, monkeypatch: pyte
 
     monkeypatch.setattr(network.urllib.request, "urlopen", offline)
     with pytest.raises(JobError, match="cannot fetch ImageNet weights: offline; get https://storage"):
-        make(Wish("imagenet"), tmp_path / "m")
+        make(ModelSpec("imagenet"), tmp_path / "m")
     assert not (tmp_path / "m").exists()
     cache.parent.mkdir()
     cache.write_bytes(b"weights")

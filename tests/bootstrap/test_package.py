@@ -13,8 +13,8 @@ import pytest
 
 from bootstrap import package as packages
 from bootstrap.archive import JOB, ROOT, find_python
-from bootstrap.model import Wish
-from bootstrap.package import build, default_architecture, main, wish
+from bootstrap.model import ModelSpec
+from bootstrap.package import build, default_architecture, main, requested_model
 from job.errors import JobError
 
 ARCHIVE = "dependencies-x86_64.tgz"
@@ -113,10 +113,10 @@ def test_archive_is_built_again_for_each_reason_alone(what: str, dist: Path, mon
         monkeypatch.setattr(packages, "recipe", lambda _: "another")
     elif what == "stamp":
         alter(stamp, b"{")
-    lines = build(dist, "x86_64", Wish("embedded"))
+    lines = build(dist, "x86_64", ModelSpec("embedded"))
     assert built == ([] if what == "nothing" else [(dist / ARCHIVE, "x86_64", JOB)])
     assert bool(lines) == bool(built)
-    assert build(dist, "x86_64", Wish("embedded")) == []
+    assert build(dist, "x86_64", ModelSpec("embedded")) == []
 
 
 def test_changed_job_is_tried_with_the_archive_that_is_there(dist: Path, tmp_path: Path) -> None:
@@ -127,15 +127,15 @@ def test_changed_job_is_tried_with_the_archive_that_is_there(dist: Path, tmp_pat
     text = (job / "progress.py").read_text()
     (job / "progress.py").write_text(text + "\n\ndef late() -> None:\n    import sklearn\n")
     with pytest.raises(JobError, match="No module named 'sklearn'"):
-        build(dist, "x86_64", Wish("embedded"), job)
+        build(dist, "x86_64", ModelSpec("embedded"), job)
     with pytest.raises(JobError, match="No module named 'sklearn'"):  # it does not count as tried
-        build(dist, "x86_64", Wish("embedded"), job)
+        build(dist, "x86_64", ModelSpec("embedded"), job)
     (job / "progress.py").write_text(text + "\n\ndef late() -> None:\n    import wave\n    import pyspark.nothing\n")
-    lines = build(dist, "x86_64", Wish("embedded"), job)
+    lines = build(dist, "x86_64", ModelSpec("embedded"), job)
     assert [line.split(":")[0] for line in lines] == [str(dist / "job.zip"), str(dist / ARCHIVE)]
     assert "the job was tried with it" in lines[1]
     assert state(dist)[ARCHIVE] == before[ARCHIVE]
-    assert build(dist, "x86_64", Wish("embedded"), job) == []
+    assert build(dist, "x86_64", ModelSpec("embedded"), job) == []
 
 
 def test_killed_build_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_killed_build_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(packages, "build_archive", build_archive)
     with pytest.raises(JobError, match="asked for"):
-        build(dist, "x86_64", Wish("embedded"))
+        build(dist, "x86_64", ModelSpec("embedded"))
     assert {path.name for path in dist.iterdir()} == before
 
 
@@ -194,8 +194,8 @@ def test_weights_out_of_reach_fail_before_the_wheels_and_name_the_way_out(
 
 
 def test_environment_says_which_model() -> None:
-    assert wish({}) == wish({"WEIGHTS": "", "ALPHA": "", "SIZE": ""}) == Wish("imagenet")
-    assert wish({"WEIGHTS": "my.h5", "ALPHA": "0.5", "SIZE": "96"}) == Wish("my.h5", 0.5, 96)
+    assert requested_model({}) == requested_model({"WEIGHTS": "", "ALPHA": "", "SIZE": ""}) == ModelSpec("imagenet")
+    assert requested_model({"WEIGHTS": "my.h5", "ALPHA": "0.5", "SIZE": "96"}) == ModelSpec("my.h5", 0.5, 96)
 
 
 @pytest.mark.parametrize(

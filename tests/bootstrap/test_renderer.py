@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bootstrap.embedded.body import Array, grow, random_rotation
 from bootstrap.embedded.orchard import FAMILY, kind_of, turntables, views
-from bootstrap.embedded.renderer import Camera, Picture, photograph, render
+from bootstrap.embedded.renderer import Camera, Pixels, photograph, render
 from bootstrap.embedded.species import Species, draw, vary
 
 EXPECTED = [
@@ -25,19 +25,19 @@ RED, GREEN = (0.8, 0.1, 0.1), (0.1, 0.7, 0.1)
 
 def turned(axis: str, degrees: float) -> Array:
     angle = np.radians(degrees)
-    one, two = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
+    first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
     turn = np.eye(3, dtype=np.float32)
-    turn[one, one] = turn[two, two] = np.cos(angle)
-    turn[one, two], turn[two, one] = -np.sin(angle), np.sin(angle)
+    turn[first, first] = turn[second, second] = np.cos(angle)
+    turn[first, second], turn[second, first] = -np.sin(angle), np.sin(angle)
     return turn
 
 
-def plain(kind: Species, rotation: Array, **camera: Any) -> Picture:
+def plain(kind: Species, rotation: Array, **camera: Any) -> Pixels:
     return photograph(grow(kind, 1), rotation, Camera(**camera), np.random.default_rng(0))
 
 
-def covered(picture: Picture) -> NDArray[np.bool_]:
-    return np.asarray((picture < 250).any(-1))
+def covered(image: Pixels) -> NDArray[np.bool_]:
+    return np.asarray((image < 250).any(-1))
 
 
 def test_same_seeds_same_bytes_in_another_process() -> None:
@@ -46,18 +46,18 @@ def test_same_seeds_same_bytes_in_another_process() -> None:
     assert hashlib.sha256(other).digest() == hashlib.sha256(render(5, 7).tobytes()).digest()
 
 
-def test_other_seeds_other_pictures() -> None:
+def test_other_seeds_other_images() -> None:
     digests = {render(species, view).tobytes() for species in range(4) for view in range(3)}
     assert len(digests) == 12
 
 
-def test_pictures_are_those_of_the_committed_model() -> None:
-    """Quarters' mean colours of four fruits: rounding may differ between processors, another renderer more."""
+def test_images_are_those_of_the_committed_model() -> None:
+    """Quarters' mean colors of four fruits: rounding may differ between processors, another renderer more."""
     means = np.stack([views(fruit, 1)[0].reshape(2, 50, 2, 50, 3).mean((1, 3)) for fruit in (0, 1, 6, 11)])
     np.testing.assert_allclose(means.reshape(4, 12).round(1), EXPECTED, atol=1.0)
 
 
-def test_opposite_sides_show_opposite_colours() -> None:
+def test_opposite_sides_show_opposite_colors() -> None:
     kind = Species(skin=RED, second=GREEN, gradient=3.0)
     top, bottom = plain(kind, turned("x", 0)), plain(kind, turned("x", 180))
     assert top[50, 50, 1] > 2 * top[50, 50, 0]
@@ -80,8 +80,8 @@ def test_fruit_fills_the_frame_without_holes() -> None:
 
 
 def test_light_comes_from_where_the_camera_says() -> None:
-    picture = plain(Species(gloss=0.0), np.eye(3, dtype=np.float32), light=(-1, 0, 0.5)).astype(float)
-    assert picture[50, 15:45].mean() > 1.3 * picture[50, 55:85].mean()
+    image = plain(Species(gloss=0.0), np.eye(3, dtype=np.float32), light=(-1, 0, 0.5)).astype(float)
+    assert image[50, 15:45].mean() > 1.3 * image[50, 55:85].mean()
 
 
 def test_nearer_berries_hide_farther_ones() -> None:
@@ -91,14 +91,14 @@ def test_nearer_berries_hide_farther_ones() -> None:
     marked = np.array(front)
     depth = front[:, :3] @ rotation[2]
     marked[:, 6:] = np.where((depth > np.median(depth))[:, None], RED, GREEN)
-    picture = photograph(type(bunch)(marked, 0.0, 1.0), rotation, Camera(), np.random.default_rng(0)).astype(int)
-    red = (picture[..., 0] > picture[..., 1]) & covered(picture)
+    image = photograph(type(bunch)(marked, 0.0, 1.0), rotation, Camera(), np.random.default_rng(0)).astype(int)
+    red = (image[..., 0] > image[..., 1]) & covered(image)
     # Painted in any other order, the half of the points that is farther would show on half of the pixels.
-    assert red.sum() > 0.6 * covered(picture).sum()
+    assert red.sum() > 0.6 * covered(image).sum()
 
 
 @pytest.mark.parametrize("effect", [{"blur": 1.0}, {"noise": 0.05}, {"quality": 30}, {"tint": (1.1, 1.0, 0.9)}])
-def test_camera_effects_change_the_picture_and_keep_its_sense(effect: dict[str, Any]) -> None:
+def test_camera_effects_change_the_image_and_keep_its_sense(effect: dict[str, Any]) -> None:
     still = plain(draw(3), turned("x", 50)).astype(float)
     changed = plain(draw(3), turned("x", 50), **effect).astype(float)
     assert 0 < np.abs(still - changed).mean() < 20

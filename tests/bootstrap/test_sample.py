@@ -17,7 +17,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*.jpg")}
 
 
-def test_pictures_labels_and_repeatability(tmp_path: Path) -> None:
+def test_images_labels_and_repeatability(tmp_path: Path) -> None:
     assert sample.write(tmp_path / "a")
     assert sample.write(tmp_path / "deep" / "b")
     found = digests(tmp_path / "a")
@@ -63,7 +63,7 @@ def test_interrupted_render_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
         yield "Banana/00.jpg", b"x"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sample, "pictures", broken)
+    monkeypatch.setattr(sample, "render_images", broken)
     with pytest.raises(KeyboardInterrupt):
         sample.write(tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
@@ -79,9 +79,9 @@ def test_a_folder_of_ones_own_is_not_overwritten(tmp_path: Path, capsys: pytest.
 
 
 def test_labels_can_be_told_apart_by_their_looks() -> None:
-    """Mean colour and outline name most pictures' labels; shuffled labels would reach one in twelve."""
+    """Mean color and outline name most images' labels; shuffled labels would reach one in twelve."""
     looks, labels = [], []
-    for name, data in sample.pictures():
+    for name, data in sample.render_images():
         small = np.asarray(Image.open(io.BytesIO(data)).resize((10, 10)), np.float64)
         looks.append(np.concatenate([small.mean((0, 1)), small.std((0, 1)), small[3:7, 3:7].mean((0, 1))]))
         labels.append(name.split("/")[0])

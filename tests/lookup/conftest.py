@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from bootstrap.model import Wish, make
+from bootstrap.model import ModelSpec, make
 from bootstrap.sample import FRUITS, SIDES, write
 from job.results.index import IndexDescription
 from job.settings import Settings
@@ -34,7 +34,7 @@ def fruit(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "embedded"
-    make(Wish("embedded"), folder)
+    make(ModelSpec("embedded"), folder)
     return folder
 
 

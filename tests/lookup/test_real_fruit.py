@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from bootstrap.model import Wish, make
+from bootstrap.model import ModelSpec, make
 from job.settings import Settings
 from job.stages.featurize import featurize
 from job.stages.reduce import reduce
@@ -26,7 +26,7 @@ def asked(
 ) -> dict[str, list[tuple[Path, Answer]]]:
     """Return the answers about the other sides and about photos, after a run on the sides 0 to 99."""
     folder = tmp_path_factory.mktemp("real")
-    make(Wish(str(imagenet035_weights), alpha=0.35), folder / "model")
+    make(ModelSpec(str(imagenet035_weights), alpha=0.35), folder / "model")
     files = sorted(fruits496.glob("*/*.jpg"))
     for file in (file for file in files if side(file) < 100):
         (folder / "known" / file.parent.name).mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from bootstrap.model import Wish, make
+from bootstrap.model import ModelSpec, make
 from job.curation import sampling as survey
 from job.errors import JobError
 from job.settings import Settings
@@ -188,7 +188,7 @@ def test_no_report_leaves_none_of_other_results(run: Run, spark: SparkSession, s
 def imagenet035(tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights = shared("weights/mobilenet_v2_0.35_224_no_top.weights.h5")
     folder = tmp_path_factory.mktemp("model") / "imagenet-035"
-    make(Wish(str(weights), 0.35, 224), folder)
+    make(ModelSpec(str(weights), 0.35, 224), folder)
     return folder
 
 
