@@ -12,7 +12,7 @@ from constructs import Construct
 
 from infra import permissions
 from submit.request.cluster import MANAGED_TAG, run_job_flow, step
-from submit.request.targets import Cluster, Target, Workers
+from submit.request.targets import Cluster, JobSpec, Workers
 
 SERVICE_POLICY = "service-role/AmazonEMRServicePolicy_v2"
 # Two zones, so that a fleet can go where there is capacity; 1,019 nodes in each.
@@ -132,7 +132,7 @@ class ClusterCompute(Construct):
         security = emr.CfnSecurityConfiguration(
             self, "Security", security_configuration=_security(key.key_arn, certificates)
         )
-        self._place = Cluster(
+        self._target = Cluster(
             release=release,
             instance_types=instance_types,
             subnets=cdk.Fn.join(",", network.subnet_ids),
@@ -180,9 +180,9 @@ class ClusterCompute(Construct):
         return self._job_role
 
     @property
-    def place(self) -> Cluster:
+    def target(self) -> Cluster:
         """Where runs take place, as the submitter is told."""
-        return self._place
+        return self._target
 
     @property
     def failures(self) -> dict[str, Any]:
@@ -210,10 +210,10 @@ class ClusterCompute(Construct):
         """Return leave to follow, list and cancel runs."""
         return permissions.follow_clusters(self._stack.stack_name, self._clusters)
 
-    def daily(self, target: Target, workers: Workers, token: str) -> tuple[str, dict[str, Any]]:
+    def daily(self, job: JobSpec, workers: Workers, token: str) -> tuple[str, dict[str, Any]]:
         """Return the operation that starts a run, as EventBridge Scheduler calls it, and its request."""
-        once = step(target, workers, token, name=self._stack.stack_name)
-        return "emr:runJobFlow", run_job_flow(self._place, target, workers, once)
+        once = step(job, workers, token, name=self._stack.stack_name)
+        return "emr:runJobFlow", run_job_flow(self._target, job, workers, once)
 
 
 def _security(key_arn: str, certificates: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from constructs import Construct
 
 from infra import permissions
 from submit.request.serverless import scheduled, start_job_run
-from submit.request.targets import Application, Place, Target, Workers
+from submit.request.targets import Application, JobSpec, Target, Workers
 
 # A run waits for so long for the one before it to end.
 QUEUE_MINUTES = 360
@@ -27,7 +27,7 @@ class Compute(Protocol):
         """The role that a run takes on; it comes without any grant."""
 
     @property
-    def place(self) -> Place:
+    def target(self) -> Target:
         """Where runs take place, as the submitter is told."""
 
     @property
@@ -44,7 +44,7 @@ class Compute(Protocol):
     def follow_grants(self) -> list[permissions.Grant]:
         """Return leave to follow, list and cancel runs."""
 
-    def daily(self, target: Target, workers: Workers, token: str) -> tuple[str, dict[str, Any]]:
+    def daily(self, job: JobSpec, workers: Workers, token: str) -> tuple[str, dict[str, Any]]:
         """Return the operation that starts a run, as EventBridge Scheduler calls it, and its request."""
 
 
@@ -126,7 +126,7 @@ class ServerlessCompute(Construct):
         return self._job_role
 
     @property
-    def place(self) -> Application:
+    def target(self) -> Application:
         """Where runs take place, as the submitter is told."""
         return Application(self._application.attr_application_id)
 
@@ -136,7 +136,7 @@ class ServerlessCompute(Construct):
         return {
             "source": ["aws.emr-serverless"],
             "detail-type": ["EMR Serverless Job Run State Change"],
-            "detail": {"applicationId": [self.place.application_id], "state": ["FAILED", "CANCELLED"]},
+            "detail": {"applicationId": [self.target.application_id], "state": ["FAILED", "CANCELLED"]},
         }
 
     @property
@@ -152,10 +152,10 @@ class ServerlessCompute(Construct):
         """Return leave to follow, list and cancel runs."""
         return permissions.follow_runs(self._application.attr_arn)
 
-    def daily(self, target: Target, workers: Workers, token: str) -> tuple[str, dict[str, Any]]:
+    def daily(self, job: JobSpec, workers: Workers, token: str) -> tuple[str, dict[str, Any]]:
         """Return the operation that starts a run, as EventBridge Scheduler calls it, and its request."""
         name = f"{cdk.Stack.of(self).stack_name}-daily"
-        return "emrserverless:startJobRun", scheduled(start_job_run(self.place, target, workers, token, name=name))
+        return "emrserverless:startJobRun", scheduled(start_job_run(self.target, job, workers, token, name=name))
 
 
 def network_in(

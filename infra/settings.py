@@ -11,7 +11,7 @@ from submit.request.targets import (
     DEFAULT_NAME,
     DEFAULT_REGION,
     INSTANCE_SIZES,
-    PLACES,
+    TARGETS,
     TIMEOUT_MINUTES,
     WORKER_MEMORY_GB,
     YARN_GB_A_VCPU,
@@ -51,9 +51,9 @@ class Settings:
     )
     region: str = _setting(DEFAULT_REGION, "AWS region; the data stay there", allowed="a region with EMR Serverless")
     compute: str = _setting(
-        next(iter(PLACES)),
+        next(iter(TARGETS)),
         "where runs take place: serverless, or cluster for EMR on EC2, which comes with a KMS key for its disks",
-        choices=tuple(PLACES),
+        choices=tuple(TARGETS),
     )
     release: str = _setting(
         "emr-spark-8.1.0",

@@ -17,7 +17,7 @@ from infra.compute import Compute, ServerlessCompute, logs_to, network_in
 from infra.operations import Alerts, Budget, Dashboard, Schedule
 from infra.settings import Settings, SettingsError
 from infra.storage import JOB_LOGS, Storage
-from submit.request.targets import Application, Cluster, Target, outputs
+from submit.request.targets import Application, Cluster, JobSpec, outputs
 
 # What EventBridge Scheduler replaces by an identifier of each start: the same one where it tries again.
 EXECUTION_ID = "<aws.scheduler.execution-id>"
@@ -96,7 +96,7 @@ class FruitsStack(cdk.Stack):
             if group
             else self._cluster(settings, code, key)
         )
-        target = Target(
+        job = JobSpec(
             job_role=compute.job_role.role_arn,
             entry_point=code.address["EntryPoint"],
             job_zip=code.address["Job"],
@@ -117,14 +117,14 @@ class FruitsStack(cdk.Stack):
             key=key,
         )
         # A cluster's metrics bear its own ID, which is not known before it is there: no alarm for it, and no page.
-        if group and isinstance(compute.place, Application):
-            alerts.too_long(compute.place.application_id, settings.alarm_minutes)
-            Dashboard(self, "Dashboard", application_id=compute.place.application_id, group=group)
+        if group and isinstance(compute.target, Application):
+            alerts.too_long(compute.target.application_id, settings.alarm_minutes)
+            Dashboard(self, "Dashboard", application_id=compute.target.application_id, group=group)
         if settings.budget:
             Budget(self, "Budget", dollars=settings.budget, topic=alerts.topic)
         schedule = None
         if settings.schedule:
-            operation, request = compute.daily(target, settings.workers, EXECUTION_ID)
+            operation, request = compute.daily(job, settings.workers, EXECUTION_ID)
             schedule = Schedule(
                 self,
                 "Schedule",
@@ -138,7 +138,7 @@ class FruitsStack(cdk.Stack):
         self._grant_job(settings, storage, group, code, compute, key)
         self._grant_submitter(submitter, storage, compute, key)
         self._grant_others(compute, alerts, schedule, key)
-        told = outputs(compute.place, target, settings.workers) | {
+        told = outputs(compute.target, job, settings.workers) | {
             "SubmitterPolicy": submitter.managed_policy_arn,
             "AlertsTopic": alerts.topic.topic_arn,
         }

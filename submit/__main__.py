@@ -8,9 +8,9 @@ from pathlib import Path
 
 from job.errors import JobError
 from submit import commands, cost
-from submit.commands import Desk
-from submit.plan import JobOptions, Wish
-from submit.request.targets import DEFAULT_NAME, DEFAULT_REGION, PLACES, Application
+from submit.commands import StackContext
+from submit.plan import JobOptions, RunRequest
+from submit.request.targets import DEFAULT_NAME, DEFAULT_REGION, TARGETS, Application
 
 _EPILOG = """exit status: 0 done; 1 the run failed; 2 something given cannot be used, and nothing was started; 3 the run
 was cancelled; 4 it was ended by its time-out; 5 AWS could not be asked any longer, the run goes on; 130 left by Ctrl-C
@@ -73,23 +73,23 @@ def _run(options: argparse.Namespace) -> None:
     given = vars(options)
     verb = options.verb
     # Before AWS is asked anything.
-    wish = Wish.from_options(given) if verb is None else None
+    request = RunRequest.from_options(given) if verb is None else None
     if verb == "cost" and options.pictures is not None:
         if options.run_id is not None:
             raise JobError("a run's ID and --pictures contradict each other: give one of them")
         work = cost.Work(options.pictures, options.alpha, options.input_size)
         commands.estimate(Terminal(), work, options.target or Application.compute)
         return
-    desk = Desk.open(options.name, options.region, Terminal(), options.target)
-    if wish is not None:
-        commands.submit(desk, wish, dry_run=options.dry_run, detach=options.detach)
+    context = StackContext.open(options.name, options.region, Terminal(), options.target)
+    if request is not None:
+        commands.submit(context, request, dry_run=options.dry_run, detach=options.detach)
     elif verb == "list":
-        commands.list_runs(desk, options.count)
+        commands.list_runs(context, options.count)
     elif verb == "results":
-        commands.show_results(desk, options.run_id, options.download)
+        commands.show_results(context, options.run_id, options.download)
     else:
         one = {"status": commands.status, "logs": commands.logs, "cancel": commands.cancel, "cost": commands.cost}
-        one[verb](desk, options.run_id)
+        one[verb](context, options.run_id)
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
@@ -166,7 +166,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
 def _add_stack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
-        choices=tuple(PLACES),
+        choices=tuple(TARGETS),
         help="where the stack runs its jobs (default: whatever it was deployed for; for cost --pictures serverless)",
     )
     parser.add_argument(

@@ -9,7 +9,7 @@ https://aws.amazon.com/emr/pricing/. A spot price changes by the hour; a share o
 from dataclasses import dataclass
 
 from job.errors import JobError
-from submit.request.targets import Application, Cluster, Place, Workers
+from submit.request.targets import Application, Cluster, Target, Workers
 
 VCPU_HOUR_USD = 0.052624
 GB_HOUR_USD = 0.0057785
@@ -118,17 +118,17 @@ class Work:
         return f"{self.pictures:,} new pictures, small ones, MobileNetV2 {self.alpha} at {self.input_size}"
 
 
-def upper_bound(place: type[Place], workers: Workers, timeout_minutes: int) -> Usage | NodeUsage:
+def upper_bound(target: type[Target], workers: Workers, timeout_minutes: int) -> Usage | NodeUsage:
     """Return what a run takes at most: every worker there may be, none from spot, each attempt until the time-out."""
-    hours = place.attempts * timeout_minutes / 60
-    if place is Cluster:
+    hours = target.attempts * timeout_minutes / 60
+    if target is Cluster:
         count = 1 + workers.max_executors
-        return NodeUsage(count * workers.vcpu * (hours + WORKER_SECONDS[place.compute] / 3600), 0.0)
-    return _all_workers(place, workers, hours)
+        return NodeUsage(count * workers.vcpu * (hours + WORKER_SECONDS[target.compute] / 3600), 0.0)
+    return _all_workers(target, workers, hours)
 
 
 def estimate(
-    pictures: int, rate: float, workers: Workers = DEFAULT_WORKERS, place: type[Place] = Application
+    pictures: int, rate: float, workers: Workers = DEFAULT_WORKERS, target: type[Target] = Application
 ) -> Usage | NodeUsage:
     """Return what a run is likely to take that succeeds at its first attempt.
 
@@ -143,15 +143,15 @@ def estimate(
         Pictures a second that one core decodes and infers alone: of `RATES`, or as `benchmarks.tradeoff` measures it.
     workers : Workers
         Of what size, and how many at most: so many there are.
-    place : type
+    target : type
         `Application` or `Cluster`, of which the driver and one executor are on demand and all others from spot.
     """
     core_seconds = pictures * (1 / (BUSY_SHARE * rate) + sum(BESIDE_SECONDS.values()))
-    seconds = core_seconds / (CORES_A_VCPU * workers.vcpu * workers.max_executors) + WORKER_SECONDS[place.compute]
-    return _all_workers(place, workers, seconds / 3600)
+    seconds = core_seconds / (CORES_A_VCPU * workers.vcpu * workers.max_executors) + WORKER_SECONDS[target.compute]
+    return _all_workers(target, workers, seconds / 3600)
 
 
-def assumptions(rate: float, workers: Workers = DEFAULT_WORKERS, place: type[Place] = Application) -> tuple[str, ...]:
+def assumptions(rate: float, workers: Workers = DEFAULT_WORKERS, target: type[Target] = Application) -> tuple[str, ...]:
     """Return what `estimate` takes for granted, in words."""
     beside = ", ".join(f"{seconds * 1000:.1f} ms {name}" for name, seconds in BESIDE_SECONDS.items())
     spot = (
@@ -164,16 +164,16 @@ def assumptions(rate: float, workers: Workers = DEFAULT_WORKERS, place: type[Pla
         f"beside that each picture takes of a core: {beside}",
         f"a vCPU, one of a core's two threads, does {CORES_A_VCPU:g} of what a core does",
         f"a driver and {workers.max_executors} executors, {workers.vcpu} vCPUs and {workers.memory_gb} GB each, are up"
-        f" to the end, and {WORKER_SECONDS[place.compute]} s longer than they work",
-        *(spot if place is Cluster else ()),
+        f" to the end, and {WORKER_SECONDS[target.compute]} s longer than they work",
+        *(spot if target is Cluster else ()),
         "the first attempt succeeds; S3's price for requests, one a picture and more, is not in it",
     )
 
 
-def _all_workers(place: type[Place], workers: Workers, hours: float) -> Usage | NodeUsage:
+def _all_workers(target: type[Target], workers: Workers, hours: float) -> Usage | NodeUsage:
     """Return what the driver and all executors take in so many hours."""
     count = 1 + workers.max_executors
-    if place is Cluster:
+    if target is Cluster:
         on_demand = min(2, count)
         return NodeUsage(on_demand * workers.vcpu * hours, (count - on_demand) * workers.vcpu * hours)
     return Usage(count * workers.vcpu * hours, count * workers.memory_gb * hours)

@@ -42,7 +42,7 @@ VCPUS = {size: vcpu for vcpu, size in INSTANCE_SIZES.items()}
 
 
 @dataclass(frozen=True)
-class Steps:
+class ClusterRuns:
     """The steps of a stack's clusters (see `submit.run.Runs`).
 
     `emr` asks again where AWS does not answer, `once` does not: EMR has no tokens that would make one cluster of two

@@ -15,7 +15,7 @@ LATE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class JobRuns:
+class ServerlessRuns:
     """The runs of one application (see `submit.run.Runs`)."""
 
     emr: Any

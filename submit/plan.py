@@ -13,7 +13,7 @@ from job.settings import FEATURIZE, REDUCE, Settings, add_options
 from submit import cost
 from submit.request.cluster import add_job_flow_steps, run_job_flow, step
 from submit.request.serverless import start_job_run
-from submit.request.targets import TIMEOUT_MINUTES, Application, Place, Target, Workers
+from submit.request.targets import TIMEOUT_MINUTES, Application, JobSpec, Target, Workers
 from submit.stack import Stack
 
 # What a run in the cloud does.
@@ -28,7 +28,7 @@ TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True)
-class Wish:
+class RunRequest:
     """What the command line asks for: the job's own settings, and what only the cloud has; None: as the stack says.
 
     `cluster`, the ID of one that runs, and `keep_alive` are for clusters alone.
@@ -58,8 +58,8 @@ class Wish:
             raise JobError("--keep-alive is for a new cluster, and --cluster names one that runs: give one of them")
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> "Wish":
-        """Return the wish that a parsed command line holds. Raises `JobError` for values that cannot be used."""
+    def from_options(cls, options: Mapping[str, Any]) -> "RunRequest":
+        """Return the request that a parsed command line holds. Raises `JobError` for values that cannot be used."""
         # By its stages: prune has a --dry-run too.
         job = {
             one.name: options[one.name]
@@ -80,8 +80,8 @@ class Plan:
     """What would run: where, of what size, and with which further options of the job."""
 
     name: str
-    place: Place
     target: Target
+    job: JobSpec
     workers: Workers
     options: tuple[str, ...]
     client_token: str
@@ -92,29 +92,29 @@ class Plan:
     @property
     def request(self) -> dict[str, Any]:
         """Return the parameters of `StartJobRun`, `RunJobFlow` or `AddJobFlowSteps`."""
-        what = (self.target, self.workers, self.client_token, self.options, self.name)
-        if isinstance(self.place, Application):
-            return start_job_run(self.place, *what)
+        what = (self.job, self.workers, self.client_token, self.options, self.name)
+        if isinstance(self.target, Application):
+            return start_job_run(self.target, *what)
         if self.cluster is not None:
             return add_job_flow_steps(self.cluster, step(*what))
-        return run_job_flow(self.place, self.target, self.workers, step(*what), keep_alive=self.keep_alive)
+        return run_job_flow(self.target, self.job, self.workers, step(*what), keep_alive=self.keep_alive)
 
     def __str__(self) -> str:
         """Return what to show before money is spent: a line for each thing that counts."""
-        target, workers, place = self.target, self.workers, type(self.place)
-        bound, most = cost.upper_bound(place, workers, target.timeout_minutes), workers.max_executors
-        again = f"; a run that fails is tried {place.attempts - 1} time more" if place.attempts > 1 else ""
+        job, workers, target = self.job, self.workers, type(self.target)
+        bound, most = cost.upper_bound(target, workers, job.timeout_minutes), workers.max_executors
+        again = f"; a run that fails is tried {target.attempts - 1} time more" if target.attempts > 1 else ""
         lines = {
-            "images": target.images,
-            "output": target.results,
-            "model": target.model,
+            "images": job.images,
+            "output": job.results,
+            "model": job.model,
             "options": shlex.join(self.options) or "the job's own defaults",
             **self._cluster(),
             "workers": f"{workers.vcpu} vCPUs, {workers.memory_gb} GB memory, {workers.disk_gb} GB disk each",
             "executors": f"1 to {most}, as there is work, beside the driver" if most > 1 else "1, beside the driver",
-            "time-out": f"{target.timeout_minutes:,} minutes{again}",
-            "estimate": f"{cost.estimate(self.work.pictures, self.work.rate, workers, place)} for {self.work}",
-            "at most": f"{bound}: all workers{f' in {place.attempts} attempts' if again else ''} until the time-out",
+            "time-out": f"{job.timeout_minutes:,} minutes{again}",
+            "estimate": f"{cost.estimate(self.work.pictures, self.work.rate, workers, target)} for {self.work}",
+            "at most": f"{bound}: all workers{f' in {target.attempts} attempts' if again else ''} until the time-out",
             "": cost.BASIS
             + (f"; disk beyond {cost.FREE_DISK_GB} GB not counted" if workers.disk_gb > cost.FREE_DISK_GB else ""),
         }
@@ -122,17 +122,17 @@ class Plan:
 
     def _cluster(self) -> dict[str, str]:
         """Return a line on the cluster, where there is one."""
-        if isinstance(self.place, Application):
+        if isinstance(self.target, Application):
             return {}
         if self.cluster is not None:
             return {"cluster": f"{self.cluster}, with the nodes that it has"}
-        kept = f"kept until it was idle for {self.place.idle_minutes:,} minutes"
+        kept = f"kept until it was idle for {self.target.idle_minutes:,} minutes"
         end = kept if self.keep_alive else "which ends with the run"
-        return {"cluster": f"a new one of {self.place.instance_types.replace(',', ' or ')}, {end}"}
+        return {"cluster": f"a new one of {self.target.instance_types.replace(',', ' or ')}, {end}"}
 
 
-def plan(stack: Stack, wish: Wish) -> Plan:
-    """Return what would run for a wish on a stack.
+def plan(stack: Stack, request: RunRequest) -> Plan:
+    """Return what would run for a request on a stack.
 
     Raises
     ------
@@ -140,8 +140,8 @@ def plan(stack: Stack, wish: Wish) -> Plan:
         For addresses where the job's role may not go, for more executors than the stack allows, and for what needs
         clusters where the stack has none.
     """
-    own, settings = stack.target, wish.settings
-    if isinstance(stack.place, Application) and (wish.cluster or wish.keep_alive):
+    own, settings = stack.job, request.settings
+    if isinstance(stack.target, Application) and (request.cluster or request.keep_alive):
         raise JobError(f"the stack {stack.name} has no clusters: --cluster and --keep-alive are for compute=cluster")
     images = settings.images if settings.images else own.images
     output = settings.output if settings.output else own.results
@@ -150,23 +150,23 @@ def plan(stack: Stack, wish: Wish) -> Plan:
     if settings.pca_model is not None:
         _check_below("pca-model", settings.pca_model, own.results, own.images)
     most = stack.workers.max_executors
-    count = most if wish.max_executors is None else wish.max_executors
+    count = most if request.max_executors is None else request.max_executors
     if count > most:
         raise JobError(
             f"--max-executors {count} is more than the stack {stack.name} allows, which is {most}:"
             " its setting max_vcpu says how many vCPUs all workers may have together"
         )
-    minutes = own.timeout_minutes if wish.timeout_minutes is None else wish.timeout_minutes
+    minutes = own.timeout_minutes if request.timeout_minutes is None else request.timeout_minutes
     return Plan(
         name=stack.name,
-        place=stack.place,
-        target=replace(own, images=images.rstrip("/"), results=output.rstrip("/"), timeout_minutes=minutes),
+        target=stack.target,
+        job=replace(own, images=images.rstrip("/"), results=output.rstrip("/"), timeout_minutes=minutes),
         workers=replace(stack.workers, max_vcpu=(count + 1) * stack.workers.vcpu),
         options=job_options(settings),
-        client_token=wish.client_token,
-        work=wish.work,
-        cluster=wish.cluster,
-        keep_alive=wish.keep_alive,
+        client_token=request.client_token,
+        work=request.work,
+        cluster=request.cluster,
+        keep_alive=request.keep_alive,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from job.errors import JobError
 from submit.aws import Clients, code_of, explained
-from submit.request.targets import DEFAULT_REGION, VERSION, Place, Target, Workers, read_outputs
+from submit.request.targets import DEFAULT_REGION, VERSION, JobSpec, Target, Workers, read_outputs
 
 
 @dataclass(frozen=True)
@@ -13,8 +13,8 @@ class Stack:
     """What the outputs of a stack say."""
 
     name: str
-    place: Place
     target: Target
+    job: JobSpec
     workers: Workers
 
 

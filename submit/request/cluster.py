@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from submit.request.spark import conf, job_arguments, job_environment, spark_settings
-from submit.request.targets import Cluster, Target, Workers
+from submit.request.targets import Cluster, JobSpec, Workers
 
 # Where the bootstrap action installs what the job imports, with a Python of its own in bin/python.
 INSTALLED = "/opt/fruits"
@@ -20,13 +20,13 @@ TOKEN_VARIABLE = "CLIENT_TOKEN"  # noqa: S105 - a variable's name
 
 
 def run_job_flow(
-    cluster: Cluster, target: Target, workers: Workers, step: Mapping[str, Any], *, keep_alive: bool = False
+    cluster: Cluster, job: JobSpec, workers: Workers, step: Mapping[str, Any], *, keep_alive: bool = False
 ) -> dict[str, Any]:
     """Return the request that starts a cluster with one step.
 
     Parameters
     ----------
-    cluster, target, workers : Cluster, Target, Workers
+    cluster, job, workers : Cluster, JobSpec, Workers
         How, what, and how many nodes there may be: the driver's, one for an executor on demand, others from spot.
     step : mapping
         What `step` has returned.
@@ -44,7 +44,7 @@ def run_job_flow(
         fleets.append(_fleet(cluster, workers, "TASK", spot=1))
     request = {
         "Name": step["Name"],
-        "LogUri": f"{target.logs}/",
+        "LogUri": f"{job.logs}/",
         "ReleaseLabel": cluster.release,
         "Applications": [{"Name": "Spark"}],
         "Instances": {
@@ -61,7 +61,7 @@ def run_job_flow(
                 "Name": "Install dependencies",
                 "ScriptBootstrapAction": {
                     "Path": cluster.installer,
-                    "Args": [target.dependencies, cluster.dependencies_sha256, INSTALLED],
+                    "Args": [job.dependencies, cluster.dependencies_sha256, INSTALLED],
                 },
             }
         ],
@@ -104,7 +104,7 @@ def add_job_flow_steps(cluster_id: str, step: Mapping[str, Any]) -> dict[str, An
 
 
 def step(
-    target: Target, workers: Workers, client_token: str, options: Sequence[str] = (), name: str = "run"
+    job: JobSpec, workers: Workers, client_token: str, options: Sequence[str] = (), name: str = "run"
 ) -> dict[str, Any]:
     """Return the step that runs the whole job on a cluster.
 
@@ -113,22 +113,22 @@ def step(
 
     Parameters
     ----------
-    target, workers, client_token, options
+    job, workers, client_token, options
         As for `start_job_run`.
     name : str
         Of the stack: its alerts know runs by it.
     """
-    variables = job_environment(target) | {TOKEN_VARIABLE: client_token}
-    settings = {**spark_settings(target, workers), "spark.pyspark.python": f"{INSTALLED}/bin/python"}
+    variables = job_environment(job) | {TOKEN_VARIABLE: client_token}
+    settings = {**spark_settings(job, workers), "spark.pyspark.python": f"{INSTALLED}/bin/python"}
     return {
         "Name": name,
         "HadoopJarStep": {
             "Jar": "command-runner.jar",
             "Args": [
                 *("env", *(f"{variable}={value}" for variable, value in variables.items())),
-                *("timeout", f"--kill-after={GRACE_SECONDS}", str(target.timeout_minutes * 60)),
+                *("timeout", f"--kill-after={GRACE_SECONDS}", str(job.timeout_minutes * 60)),
                 *("spark-submit", "--master", "yarn", "--deploy-mode", "client", *conf(settings)),
-                *(target.entry_point, *job_arguments(target, options)),
+                *(job.entry_point, *job_arguments(job, options)),
             ],
         },
     }

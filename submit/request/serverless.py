@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from submit.request.spark import conf, job_arguments, job_environment, spark_settings
-from submit.request.targets import Application, Target, Workers
+from submit.request.targets import Application, JobSpec, Workers
 
 # Where the archive is unpacked in each worker's working folder.
 DEPENDENCIES = "deps"
@@ -12,7 +12,7 @@ DEPENDENCIES = "deps"
 
 def start_job_run(
     application: Application,
-    target: Target,
+    job: JobSpec,
     workers: Workers,
     client_token: str,
     options: Sequence[str] = (),
@@ -22,7 +22,7 @@ def start_job_run(
 
     Parameters
     ----------
-    application, target, workers : Application, Target, Workers
+    application, job, workers : Application, JobSpec, Workers
         Where, what, and of what size.
     client_token : str
         The service starts one run for each token, however often it is sent.
@@ -39,27 +39,27 @@ def start_job_run(
     return {
         "applicationId": application.application_id,
         "clientToken": client_token,
-        "executionRoleArn": target.job_role,
+        "executionRoleArn": job.job_role,
         "name": name,
         "jobDriver": {
             "sparkSubmit": {
-                "entryPoint": target.entry_point,
-                "entryPointArguments": job_arguments(target, options),
-                "sparkSubmitParameters": " ".join(conf(application_settings(target, workers))),
+                "entryPoint": job.entry_point,
+                "entryPointArguments": job_arguments(job, options),
+                "sparkSubmitParameters": " ".join(conf(application_settings(job, workers))),
             }
         },
-        "executionTimeoutMinutes": target.timeout_minutes,
+        "executionTimeoutMinutes": job.timeout_minutes,
         "retryPolicy": {"maxAttempts": application.attempts},
     }
 
 
-def application_settings(target: Target, workers: Workers) -> dict[str, str]:
+def application_settings(job: JobSpec, workers: Workers) -> dict[str, str]:
     """Return the settings of Spark for a run on EMR Serverless, in text as spark-submit takes them."""
     # EMR's own Python runs the job; what it imports lies in the archive.
-    environment = {"PYTHONPATH": f"./{DEPENDENCIES}", **job_environment(target)}
+    environment = {"PYTHONPATH": f"./{DEPENDENCIES}", **job_environment(job)}
     return {
-        **spark_settings(target, workers),
-        "spark.archives": f"{target.dependencies}#{DEPENDENCIES}",
+        **spark_settings(job, workers),
+        "spark.archives": f"{job.dependencies}#{DEPENDENCIES}",
         **{f"spark.emr-serverless.driverEnv.{name}": value for name, value in environment.items()},
         "spark.executorEnv.PYTHONPATH": environment["PYTHONPATH"],
         "spark.driver.cores": str(workers.vcpu),

@@ -1,8 +1,8 @@
-"""What Spark and the job are told, wherever the run takes place: a target and workers in, settings and words out."""
+"""What Spark and the job are told, wherever the run takes place: a job and workers in, settings and words out."""
 
 from collections.abc import Mapping, Sequence
 
-from submit.request.targets import Target, Workers
+from submit.request.targets import JobSpec, Workers
 
 # Beside each core's Python worker (300 MB and three times the largest picture, 200 MB at 50 megapixels) there is
 # little for the JVM to do: no vector passes through it. 5/8 of the least that EMR has, 2 GB a core, are 1.25 GB.
@@ -11,13 +11,13 @@ PYTHON_SHARE = 5 / 8
 DRIVER_PYTHON_SHARE = 1 / 2
 
 
-def spark_settings(target: Target, workers: Workers) -> dict[str, str]:
+def spark_settings(job: JobSpec, workers: Workers) -> dict[str, str]:
     """Return the settings of Spark for a run, wherever it takes place."""
     heap, python = _memory(workers, PYTHON_SHARE)
     driver_heap, driver_python = _memory(workers, DRIVER_PYTHON_SHARE)
     return {
-        "spark.submit.pyFiles": target.job_zip,
-        **{f"spark.executorEnv.{name}": value for name, value in job_environment(target).items()},
+        "spark.submit.pyFiles": job.job_zip,
+        **{f"spark.executorEnv.{name}": value for name, value in job_environment(job).items()},
         "spark.driver.memory": driver_heap,
         "spark.driver.memoryOverhead": driver_python,
         "spark.executor.cores": str(workers.vcpu),
@@ -34,9 +34,9 @@ def spark_settings(target: Target, workers: Workers) -> dict[str, str]:
     }
 
 
-def job_environment(target: Target) -> dict[str, str]:
+def job_environment(job: JobSpec) -> dict[str, str]:
     """Return the variables that driver and executors need: a core each is one thread's, and where S3 is."""
-    return {"OMP_NUM_THREADS": "1", "AWS_DEFAULT_REGION": target.region}
+    return {"OMP_NUM_THREADS": "1", "AWS_DEFAULT_REGION": job.region}
 
 
 def _memory(workers: Workers, python_share: float) -> tuple[str, str]:
@@ -51,6 +51,6 @@ def conf(settings: Mapping[str, str]) -> list[str]:
     return [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
 
 
-def job_arguments(target: Target, options: Sequence[str]) -> list[str]:
+def job_arguments(job: JobSpec, options: Sequence[str]) -> list[str]:
     """Return what the job is told, in words."""
-    return ["run", "--images", target.images, "--model", target.model, "--output", target.results, *options]
+    return ["run", "--images", job.images, "--model", job.model, "--output", job.results, *options]

@@ -43,7 +43,7 @@ class Workers:
 
 
 @dataclass(frozen=True)
-class Target:
+class JobSpec:
     """What runs, on what: what the stack gives as outputs, wherever the run takes place.
 
     Attributes
@@ -119,19 +119,19 @@ class Cluster:
     idle_minutes: int
 
 
-Place = Application | Cluster
-PLACES: dict[str, type[Application] | type[Cluster]] = {one.compute: one for one in (Application, Cluster)}
+Target = Application | Cluster
+TARGETS: dict[str, type[Application] | type[Cluster]] = {one.compute: one for one in (Application, Cluster)}
 
 
-def outputs(place: Place, target: Target, workers: Workers) -> dict[str, str]:
+def outputs(target: Target, job: JobSpec, workers: Workers) -> dict[str, str]:
     """Return what the stack tells the submitter: names of outputs, and their values as text."""
-    told: dict[str, Any] = {"version": VERSION, "target": place.compute}
-    for part in (place, target, workers):
+    told: dict[str, Any] = {"version": VERSION, "target": target.compute}
+    for part in (target, job, workers):
         told |= {option.name: getattr(part, option.name) for option in fields(part)}
     return {_output(name): str(value) for name, value in told.items()}
 
 
-def read_outputs(told: Mapping[str, str]) -> tuple[Place, Target, Workers]:
+def read_outputs(told: Mapping[str, str]) -> tuple[Target, JobSpec, Workers]:
     """Return what `outputs` was given, from what it returned. Raises `KeyError` for a name that is not there."""
 
     def read(kind: Any) -> Any:
@@ -140,7 +140,7 @@ def read_outputs(told: Mapping[str, str]) -> tuple[Place, Target, Workers]:
             **{one.name: int(values[one.name]) if one.type is int else values[one.name] for one in fields(kind)}
         )
 
-    return read(PLACES[told["Target"]]), read(Target), read(Workers)
+    return read(TARGETS[told["Target"]]), read(JobSpec), read(Workers)
 
 
 def _output(name: str) -> str:

@@ -16,8 +16,7 @@ from moto.emr.responses import ElasticMapReduceResponse
 from moto.emrserverless.models import EMRServerlessBackend
 from moto.s3.models import FakeBucket
 
-from tests.aws import buckets
-from tests.aws import moto_resources as kinds
+from tests.aws import buckets, moto_resources
 from tests.aws.resources import Clients, Improved, Kind
 
 # A release that moto takes, in place of those that it does not know.
@@ -61,7 +60,7 @@ def patched(clients: Clients, skipped: list[str]) -> Iterator[None]:
 
 
 def _types(clients: Clients) -> dict[str, Kind | Improved]:
-    ours = [value for module in (kinds, buckets) for value in vars(module).values() if isinstance(value, type)]
+    ours = [value for module in (moto_resources, buckets) for value in vars(module).values() if isinstance(value, type)]
     own = {one.type: one(clients) for one in ours if issubclass(one, Kind) and hasattr(one, "type")}
     models = parsing.get_model_map()
     better = {
@@ -80,7 +79,9 @@ def _class_from_type(original: Any, types: dict[str, Kind | Improved], skipped: 
         known = parsing.get_model_map().keys() | set(NULL_MODELS)
         if resource_type not in known:
             skipped.append(resource_type)
-            raise ValidationError(message=f"{resource_type} is not played by the test server (tests/aws/kinds.py)")
+            raise ValidationError(
+                message=f"{resource_type} is not played by the test server (tests/aws/moto_resources.py)"
+            )
         return original(resource_type)
 
     return class_from_type

@@ -50,7 +50,10 @@ def test_a_type_that_is_not_played_fails_its_stack(aws: Server, unknown: str) ->
     with pytest.raises(ClientError, match=f"{unknown} is not played"):
         cloudformation.create_stack(StackName="a", TemplateBody=template(Topic=TOPIC, Other=of_type(unknown)))
     assert aws.skipped == [unknown]
-    assert status(aws, "a") == ("ROLLBACK_COMPLETE", f"{unknown} is not played by the test server (tests/aws/kinds.py)")
+    assert status(aws, "a") == (
+        "ROLLBACK_COMPLETE",
+        f"{unknown} is not played by the test server (tests/aws/moto_resources.py)",
+    )
     assert aws.resources("AWS::SNS::Topic") == []
     assert aws.client("sns").list_topics()["Topics"] == []
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from submit.emr_ec2 import Steps
+from submit.emr_ec2 import ClusterRuns
 from submit.request.cluster import run_job_flow, step
 from submit.request.serverless import start_job_run
 from submit.request.targets import VERSION, Application, Cluster, read_outputs
@@ -66,10 +66,10 @@ class Stage:
         """
         outputs = self.outputs
         assert outputs["Version"] == VERSION
-        place, target, workers = read_outputs(outputs)
-        assert isinstance(place, Application)
+        target, job, workers = read_outputs(outputs)
+        assert isinstance(target, Application)
         one = replace(workers, max_vcpu=2 * workers.vcpu)
-        request = start_job_run(place, target, one, uuid.uuid4().hex, options, name="rehearsal")
+        request = start_job_run(target, job, one, uuid.uuid4().hex, options, name="rehearsal")
         if attempts is not None:
             request["retryPolicy"]["maxAttempts"] = attempts
         return str(self.aws.client("emr-serverless").start_job_run(**request)["jobRunId"])
@@ -129,23 +129,23 @@ class ClusterStage(Stage):
     """The same where runs are steps of clusters, each of which ends with its run."""
 
     @property
-    def steps(self) -> Steps:
+    def steps(self) -> ClusterRuns:
         """Return what the submitter asks about runs."""
         emr = self.aws.client("emr")
-        return Steps(emr, emr, STACK, self.outputs["Logs"], REGION)
+        return ClusterRuns(emr, emr, STACK, self.outputs["Logs"], REGION)
 
     def start(self, *options: str, attempts: int | None = None, seconds: int | None = None) -> str:
         """Start a run as the submitter does, without its checks; return the id. A step has one attempt.
 
         `seconds` takes the place of the time-out, which is counted in minutes else.
         """
-        place, target, workers = read_outputs(self.outputs)
-        assert isinstance(place, Cluster)
-        one = step(target, workers, uuid.uuid4().hex, options, STACK)
+        target, job, workers = read_outputs(self.outputs)
+        assert isinstance(target, Cluster)
+        one = step(job, workers, uuid.uuid4().hex, options, STACK)
         if seconds is not None:
             words = one["HadoopJarStep"]["Args"]
             words[words.index("spark-submit") - 1] = str(seconds)
-        return self.steps.start(run_job_flow(place, target, workers, one))
+        return self.steps.start(run_job_flow(target, job, workers, one))
 
     def run(self, *options: str, attempts: int | None = None, seconds: int | None = None) -> dict[str, Any]:
         """Run the job to its end, and its cluster; return what the submitter makes of it, by the service's names."""

@@ -77,7 +77,7 @@ def environment(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # What a stack says of where runs take place, as `cdk deploy` leaves it.
-PLACES = {
+TARGET_OUTPUTS = {
     "serverless": {"ApplicationId": APPLICATION},
     "cluster": {
         "Release": "emr-spark-8.1.0",
@@ -104,7 +104,7 @@ def deployed(target: str, emr: Emr) -> Iterator[Cloud]:
     told = {
         "Version": "2",
         "Target": target,
-        **PLACES[target],
+        **TARGET_OUTPUTS[target],
         "JobRole": "arn:aws:iam::111111111111:role/fruits-job",
         "EntryPoint": "s3://code/1.py",
         "JobZip": "s3://code/2.zip",

@@ -10,7 +10,7 @@ from botocore.stub import Stubber
 from job.settings import Settings
 from submit.request.cluster import add_job_flow_steps, run_job_flow, step
 from submit.request.targets import Cluster, outputs, read_outputs
-from tests.submit.test_request import TARGET, WORKERS
+from tests.submit.test_request import JOB, WORKERS
 
 CLUSTER = Cluster(
     release="emr-spark-8.1.0",
@@ -25,8 +25,8 @@ CLUSTER = Cluster(
     dependencies_sha256="ab" * 32,
     idle_minutes=5,
 )
-STEP = step(TARGET, WORKERS, "token-1", ["--variance", "0.95"], "fruits")
-REQUEST = run_job_flow(CLUSTER, TARGET, WORKERS, STEP)
+STEP = step(JOB, WORKERS, "token-1", ["--variance", "0.95"], "fruits")
+REQUEST = run_job_flow(CLUSTER, JOB, WORKERS, STEP)
 
 
 def words() -> list[str]:
@@ -37,7 +37,7 @@ def words() -> list[str]:
     ("operation", "request_", "answer"),
     [
         ("run_job_flow", REQUEST, {"JobFlowId": "j-1"}),
-        ("run_job_flow", run_job_flow(CLUSTER, TARGET, WORKERS, STEP, keep_alive=True), {"JobFlowId": "j-1"}),
+        ("run_job_flow", run_job_flow(CLUSTER, JOB, WORKERS, STEP, keep_alive=True), {"JobFlowId": "j-1"}),
         ("add_job_flow_steps", add_job_flow_steps("j-1", STEP), {"StepIds": ["s-1"]}),
     ],
 )
@@ -64,7 +64,7 @@ def test_driver_and_one_executor_are_on_demand_all_others_from_spot() -> None:
 
 
 def test_one_executor_needs_no_fleet_from_spot() -> None:
-    small = run_job_flow(CLUSTER, TARGET, replace(WORKERS, max_vcpu=8), STEP)
+    small = run_job_flow(CLUSTER, JOB, replace(WORKERS, max_vcpu=8), STEP)
     assert [one["InstanceFleetType"] for one in small["Instances"]["InstanceFleets"]] == ["MASTER", "CORE"]
     assert small["ManagedScalingPolicy"]["ComputeLimits"]["MaximumCapacityUnits"] == 1
 
@@ -77,7 +77,7 @@ def test_a_transient_cluster_ends_with_its_step_and_when_it_fails() -> None:
 
 
 def test_a_cluster_that_is_kept_survives_a_failure_and_ends_when_it_is_idle() -> None:
-    kept = run_job_flow(CLUSTER, TARGET, WORKERS, STEP, keep_alive=True)
+    kept = run_job_flow(CLUSTER, JOB, WORKERS, STEP, keep_alive=True)
     assert kept["Instances"]["KeepJobFlowAliveWhenNoSteps"] is True
     assert kept["AutoTerminationPolicy"] == {"IdleTimeout": 300}
     assert [one["ActionOnFailure"] for one in kept["Steps"]] == ["CONTINUE"]
@@ -129,6 +129,6 @@ def test_all_that_policies_and_alerts_look_for_is_there() -> None:
 
 
 def test_outputs_say_all_that_a_cluster_is_started_with() -> None:
-    told = outputs(CLUSTER, TARGET, WORKERS)
+    told = outputs(CLUSTER, JOB, WORKERS)
     assert (told["Target"], told["DependenciesSha256"], told["IdleMinutes"]) == ("cluster", "ab" * 32, "5")
-    assert read_outputs(told) == (CLUSTER, TARGET, WORKERS)
+    assert read_outputs(told) == (CLUSTER, JOB, WORKERS)

@@ -127,7 +127,7 @@ def test_an_estimate_needs_no_stack(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert all(line.startswith("- ") for line in assumed)
     assert main(["cost", "--pictures", "1000000", "--target", "cluster"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith(f"{estimate(1_000_000, Work(1).rate, place=Cluster)} for 1,000,000 new pictures")
+    assert said.startswith(f"{estimate(1_000_000, Work(1).rate, target=Cluster)} for 1,000,000 new pictures")
     assert "2 from spot, at 40% of the price" in said
     assert main(["cost", "00run", "--pictures", "5"]) == 2
     assert "a run's ID and --pictures contradict each other" in capsys.readouterr().err
@@ -152,5 +152,5 @@ def test_readme_tells_what_a_million_pictures_cost() -> None:
     assert str(estimate(1_000_000, Work(1).rate)) in words
     assert "python -m submit cost --pictures 1000000" in words
     for count in (10_000, 1_000_000, 10_000_000):
-        both = (estimate(count, Work(1).rate, place=place).usd for place in (Application, Cluster))
+        both = (estimate(count, Work(1).rate, target=target).usd for target in (Application, Cluster))
         assert f"| {count:,} pictures | {' | '.join(f'{usd:.2f} USD' for usd in both)} |" in words

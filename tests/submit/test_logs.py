@@ -11,7 +11,7 @@ import pytest
 from job.__main__ import _say_results
 from job.command_line import Log
 from job.settings import Settings
-from submit.emr_serverless import JobRuns
+from submit.emr_serverless import ServerlessRuns
 from submit.logs import LAST_WORDS, DriverLog, own_lines, unzip
 from tests.submit.conftest import Cloud
 from tests.submit.emr import APPLICATION
@@ -47,7 +47,7 @@ OWN = [
 
 
 def log_of(cloud: Cloud, run_id: str = "00run") -> DriverLog:
-    return JobRuns(None, APPLICATION, cloud.told["Logs"]).log(cloud.s3, run_id)
+    return ServerlessRuns(None, APPLICATION, cloud.told["Logs"]).log(cloud.s3, run_id)
 
 
 def test_only_the_jobs_own_lines_are_shown() -> None:

@@ -9,18 +9,18 @@ from job.__main__ import _parser as job_parser
 from job.errors import JobError
 from job.settings import Settings
 from submit.__main__ import _parse
-from submit.plan import Plan, Wish, job_options, plan
+from submit.plan import Plan, RunRequest, job_options, plan
 from submit.request.targets import Workers
 from submit.stack import Stack
 from tests.submit.test_request import APPLICATION, conf
-from tests.submit.test_request import TARGET as A_TARGET
+from tests.submit.test_request import JOB as A_JOB
 
-TARGET = replace(A_TARGET, images="s3://pictures/archive", timeout_minutes=90)
-STACK = Stack("fruits", APPLICATION, TARGET, Workers(vcpu=4, memory_gb=8, disk_gb=20, max_vcpu=16))
+JOB = replace(A_JOB, images="s3://pictures/archive", timeout_minutes=90)
+STACK = Stack("fruits", APPLICATION, JOB, Workers(vcpu=4, memory_gb=8, disk_gb=20, max_vcpu=16))
 
 
 def planned(*words: str) -> Plan:
-    return plan(STACK, Wish.from_options(vars(_parse(words))))
+    return plan(STACK, RunRequest.from_options(vars(_parse(words))))
 
 
 GIVEN = [
@@ -90,10 +90,10 @@ def test_addresses_below_the_stacks_own_take_their_place() -> None:
 
 
 def test_a_bucket_as_a_whole_holds_what_is_in_it_alone() -> None:
-    whole = replace(STACK, target=replace(TARGET, images="s3://pictures"))
-    assert plan(whole, Wish(Settings(images="s3://pictures/a"))).target.images == "s3://pictures/a"
+    whole = replace(STACK, job=replace(JOB, images="s3://pictures"))
+    assert plan(whole, RunRequest(Settings(images="s3://pictures/a"))).job.images == "s3://pictures/a"
     with pytest.raises(JobError, match="elsewhere"):
-        plan(whole, Wish(Settings(images="s3://pictures-of-others")))
+        plan(whole, RunRequest(Settings(images="s3://pictures-of-others")))
 
 
 def test_fewer_executors_and_a_time_out_bound_the_run_and_its_price() -> None:

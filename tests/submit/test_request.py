@@ -11,10 +11,10 @@ from botocore.stub import Stubber
 
 from job.settings import Settings
 from submit.request.serverless import scheduled, start_job_run
-from submit.request.targets import Application, Target, Workers, outputs, read_outputs
+from submit.request.targets import Application, JobSpec, Workers, outputs, read_outputs
 
 APPLICATION = Application("00abc")
-TARGET = Target(
+JOB = JobSpec(
     job_role="arn:aws:iam::111111111111:role/job",
     entry_point="s3://code/entry.py",
     job_zip="s3://code/job.zip",
@@ -27,7 +27,7 @@ TARGET = Target(
     timeout_minutes=60,
 )
 WORKERS = Workers(vcpu=4, memory_gb=8, disk_gb=20, max_vcpu=16)
-REQUEST = start_job_run(APPLICATION, TARGET, WORKERS, "token-1", ["--variance", "0.95"])
+REQUEST = start_job_run(APPLICATION, JOB, WORKERS, "token-1", ["--variance", "0.95"])
 
 
 def conf(request: dict[str, Any]) -> dict[str, str]:
@@ -74,7 +74,7 @@ def test_what_runs_is_the_whole_job_with_options_it_knows() -> None:
 def test_heap_and_overhead_are_the_workers_memory(
     workers: Workers, heap: int, overhead: int, driver_heap: int, executors: int
 ) -> None:
-    settings = conf(start_job_run(APPLICATION, TARGET, workers, "token"))
+    settings = conf(start_job_run(APPLICATION, JOB, workers, "token"))
     assert settings["spark.executor.memory"] == f"{heap}m"
     assert settings["spark.executor.memoryOverhead"] == f"{overhead}m"
     assert settings["spark.driver.memory"] == f"{driver_heap}m"
@@ -120,11 +120,11 @@ def test_the_scheduler_takes_names_with_capitals_at_every_level() -> None:
 
 
 def test_outputs_say_all_that_a_request_is_made_from() -> None:
-    told = outputs(APPLICATION, TARGET, WORKERS)
+    told = outputs(APPLICATION, JOB, WORKERS)
     assert (told["Version"], told["Target"]) == ("2", "serverless")
     assert told["ApplicationId"] == "00abc"
     assert told["MaxVcpu"] == "16"
     assert all(re.fullmatch(r"[A-Za-z0-9]+", name) for name in told)  # what CloudFormation allows
-    assert outputs(APPLICATION, replace(TARGET, images="s3://other"), WORKERS)["Images"] == "s3://other"
+    assert outputs(APPLICATION, replace(JOB, images="s3://other"), WORKERS)["Images"] == "s3://other"
     # And the submitter has them back as they were, numbers as numbers.
-    assert read_outputs(told) == (APPLICATION, TARGET, WORKERS)
+    assert read_outputs(told) == (APPLICATION, JOB, WORKERS)
