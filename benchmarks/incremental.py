@@ -21,7 +21,7 @@ from benchmarks.vectors import FILE_ROWS, RUN, D, write
 from benchmarks.whole_run import time_run
 from job.features.model import fingerprint, read_model
 from job.features.table import DataFile, commit, wave_name
-from job.results.tables import read_run
+from job.results.run_record import current_run
 from job.settings import Settings
 
 if TYPE_CHECKING:
@@ -68,14 +68,13 @@ def beyond(output: Path, seconds: float, counts: dict[str, int]) -> dict[str, fl
 
     A run that has not done what it should ends the benchmark.
     """
-    told = read_run(str(output)) or {}
-    if told.get("counts") != counts:
-        die(f"the run in {output} counts {told.get('counts')} where there are {counts}")
+    record = current_run(str(output))
+    if record.counts != counts:
+        die(f"the run in {output} counts {record.counts} where there are {counts}")
     lines = sum(1 for _ in (output / "pca_matrix.csv").open()) - 1
     if lines != counts["ok"]:
         die(f"pca_matrix.csv has {lines} rows where there are {counts['ok']} pictures")
-    stages: dict[str, float] = told["seconds"]
-    return stages | {"else": seconds - sum(stages.values())}
+    return record.seconds | {"else": seconds - sum(record.seconds.values())}
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ Whole commands on an index of random components, as `run` leaves it: from the st
 decoding and inferring it with nothing around.
 """
 
-import json
 import re
 import shutil
 import statistics
@@ -30,6 +29,7 @@ from job.images.color_histogram import COLOR_BINS
 from job.images.decode import decode
 from job.pca.basis import Basis
 from job.results.index import IndexDescription, schema, weigh, write_description, write_part
+from job.results.run_record import ResultFolders, RunRecord, write_run
 from job.settings import Settings
 
 K, D, LABELS, PART = 50, 1280, 100, 200_000
@@ -65,17 +65,23 @@ def results(folder: Path, pictures: int) -> Path:
         ]
         parts.append(write_part(str(index / f"part-{number:05d}.arrow"), pa.table(columns, schema=types)))
     write_description(str(index), IndexDescription("x", prints, sha256(saved).hexdigest(), pictures, K, tuple(parts)))
-    run = {
-        "run": "x",
-        "results": {
-            "neighbours": "neighbours/run=x",
-            "pca_model": "pca_model/run=x",
-            "pca_results": "pca_results/run=x",
-        },
-        "settings": settings.as_dict(),
-        "model": model_summary(model) | {"fingerprint": prints},
-    }
-    (output / "run.json").write_text(json.dumps(run))
+    record = RunRecord(
+        run="x",
+        results=ResultFolders.of_run("x"),
+        settings=settings,
+        model=model_summary(model),
+        fingerprint=prints,
+        counts={"listed": pictures, "reused": 0, "new": pictures, "ok": pictures, "rejected": 0},
+        labels={},
+        seconds={},
+        images_per_second=0.0,
+        components=K,
+        explained_variance_ratio=tuple(basis.explained_variance_ratio.tolist()),
+        pca_fitted_to=pictures,
+        versions={},
+        validation={},
+    )
+    write_run(str(output), record)
     return output
 
 

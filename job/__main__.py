@@ -21,6 +21,8 @@ from job.storage.lock import locked
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from job.results.run_record import RunRecord
+
 _EPILOG = """exit status: 0 done; 1 the run failed, or what it wrote is not right; 2 something given cannot be used, and
 nothing was started; 130 interrupted (what was committed stays: run again to go on)
 
@@ -100,7 +102,7 @@ def _run(settings: Settings, log: Log, started: float) -> None:
     reduce.check_reduction(settings, fingerprint(model, settings), model.description.features)
     _say_opening(progress, settings, model.description.name, model.description.weights_note)
 
-    def stages(spark: "SparkSession") -> dict[str, Any]:
+    def stages(spark: "SparkSession") -> "RunRecord":
         featurize.featurize(spark, settings, progress)
         return reduce.reduce(spark, settings, progress)
 
@@ -126,8 +128,8 @@ def _reduce(settings: Settings, log: Log, started: float) -> None:
     progress = terminal()
     current = read_snapshot(storage.absolute(settings.output))
     reduce.check_reduction(settings, current.fingerprint, current.model["features"])
-    result = _with_session(settings, log, progress, lambda spark: reduce.reduce(spark, settings, progress))
-    _say_results(settings, result, log, started)
+    record = _with_session(settings, log, progress, lambda spark: reduce.reduce(spark, settings, progress))
+    _say_results(settings, record, log, started)
 
 
 def _report(settings: Settings, log: Log, started: float) -> None:
@@ -185,13 +187,11 @@ def _counts(counts: dict[str, int]) -> str:
     )
 
 
-def _say_results(settings: Settings, result: dict[str, Any], log: Log, started: float) -> None:
+def _say_results(settings: Settings, record: "RunRecord", log: Log, started: float) -> None:
     output = storage.absolute(settings.output)
-    share = sum(result["explained_variance_ratio"])
-    print(f"\n{_counts(result['counts'])}; {time.monotonic() - started:.1f} s in all")
-    print(
-        f"{result['components']} components hold {share:.3f} of the variance; {len(result['validation'])} checks passed"
-    )
+    share = sum(record.explained_variance_ratio)
+    print(f"\n{_counts(record.counts)}; {time.monotonic() - started:.1f} s in all")
+    print(f"{record.components} components hold {share:.3f} of the variance; {len(record.validation)} checks passed")
     names = ["pca_results/", *(["pca_matrix.csv"] if settings.csv else []), "rejected.csv", "features/", "run.json"]
     names += ["report.html"] if settings.report else []
     print(f"results in {output}: {', '.join(names)}")

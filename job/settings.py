@@ -136,6 +136,11 @@ class Settings:
         """Return the settings as JSON-ready values, for `run.json`."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Settings":
+        """Read what `as_dict` returned; names of other versions are ignored, missing ones have their default."""
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
+
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")

@@ -7,7 +7,6 @@ import io
 import math
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from job import storage
 from job.errors import JobError
 from job.progress import Progress
+from job.results.run_record import RunRecord
 from lookup.cross_validation import (
     Outcome,
     Sample,
@@ -124,7 +124,7 @@ def _beyond(known: NDArray[np.float64], strangers: NDArray[np.float64]) -> float
     return max(bounds, default=float("inf"))
 
 
-def read_judge(output: str, run: dict[str, Any], index: Index, progress: Progress) -> Judge:
+def read_judge(output: str, run: RunRecord, index: Index, progress: Progress) -> Judge:
     """Return the judge that is kept with an output's results; where there is none, learn and keep one."""
     for address in _places(output, run):
         with suppress(OSError):
@@ -137,7 +137,7 @@ def read_judge(output: str, run: dict[str, Any], index: Index, progress: Progres
     return judge
 
 
-def keep(output: str, run: dict[str, Any], judge: Judge) -> str | None:
+def keep(output: str, run: RunRecord, judge: Judge) -> str | None:
     """Keep a judge beside the index, or where that may not be written in this user's cache; return where."""
     for address in _places(output, run):
         with suppress(OSError):
@@ -146,6 +146,6 @@ def keep(output: str, run: dict[str, Any], judge: Judge) -> str | None:
     return None
 
 
-def _places(output: str, run: dict[str, Any]) -> list[str]:
-    folder = storage.join(output, run["results"]["neighbours"])
+def _places(output: str, run: RunRecord) -> list[str]:
+    folder = run.index_folder(output)
     return [storage.join(folder, JUDGE), str(cache("judges", folder) / JUDGE)]

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from job import storage
 from job.progress import Progress
+from job.results.run_record import current_run
 from lookup.calibration import Judge, read_judge
 from lookup.embed import Point, Recipe, read_recipe
-from lookup.index import Index, cache, open_index, read_results
+from lookup.index import Index, cache, open_index
 from lookup.ivf import EXACT_UP_TO, Approximate
 from lookup.search import Search
 from lookup.votes import VOTERS, Vectors, distances, plain_space, vote
@@ -69,7 +70,7 @@ class Catalogue:
 
     def __init__(self, output: str, progress: Progress | None = None) -> None:
         self.output, self._progress = storage.absolute(output), progress or Progress()
-        self.run = read_results(self.output)
+        self.run = current_run(self.output)
         self.index: Index = open_index(self.output, self.run)
         self.recipe: Recipe = read_recipe(self.output, self.run, self.index.description)
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,8 @@ from job.features.silenced import silenced
 from job.images.color_histogram import color_histogram
 from job.images.sandbox import DecodeOptions, Decoder
 from job.pca.basis import Basis
-from job.pca.basis_file import BASIS
 from job.results.index import IndexDescription, locate
-from job.settings import Settings
+from job.results.run_record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Recipe:
         return replace(self, way=way)
 
 
-def read_recipe(output: str, run: dict[str, Any], description: IndexDescription) -> Recipe:
+def read_recipe(output: str, run: RunRecord, description: IndexDescription) -> Recipe:
     """Read the model, the basis and the decoding of an output's results.
 
     Raises
@@ -58,24 +56,21 @@ def read_recipe(output: str, run: dict[str, Any], description: IndexDescription)
     JobError
         Where they are absent, damaged, or not those that the index was made with.
     """
-    settings = Settings(
-        **{name: run["settings"][name] for name in Settings.__dataclass_fields__ if name in run["settings"]}
-    )
     folder = storage.join(output, "model")
     model = read_model(folder)
-    if fingerprint(model, settings) != description.fingerprint:
+    if fingerprint(model, run.settings) != description.fingerprint:
         raise JobError(
             f"the model in {folder} or this version's decoder is not what made the results there;"
             " run python -m job run again with the model that shall be used"
         )
-    address = storage.join(output, run["results"]["pca_model"], BASIS)
+    address = run.basis_address(output)
     try:
         data = storage.read(address)
     except (FileNotFoundError, NotADirectoryError):
         raise JobError(f"no basis at {address}; python -m job reduce makes it anew") from None
     if sha256(data).hexdigest() != description.basis_sha256:
         raise JobError(f"{address} is not the basis that the index was made with; python -m job reduce makes both anew")
-    return Recipe(decode_options(model, settings), model, Basis.from_bytes(data, address))
+    return Recipe(decode_options(model, run.settings), model, Basis.from_bytes(data, address))
 
 
 class Embedder:

@@ -101,7 +101,7 @@ def evaluate(catalogue: Catalogue) -> Evaluation:
     sample, several = lesson.sample, lesson.sample.of_several_groups
     fitted = (lesson.grouped, several) if lesson.calibrated_on_groups else (lesson.naive, np.ones_like(several))
     return Evaluation(
-        run=catalogue.run["run"],
+        run=catalogue.run.run,
         pictures=len(index),
         labelled=int((index.labels >= 0).sum()),
         sampled=len(sample.labels),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from job import storage
 from job.errors import JobError
 from job.results.index import IndexDescription, IndexPart, map_part, read_description
-from job.results.tables import RUN, read_run
+from job.results.run_record import RunRecord
 from lookup.votes import Vectors
 
 # Parts that are fetched at a time from S3.
@@ -80,31 +80,17 @@ class Index:
         return result
 
 
-def read_results(output: str) -> dict[str, Any]:
-    """Return what `run.json` says of the results that are current; raises `JobError` where there are none."""
-    run = read_run(output)
-    if run is None:
-        raise JobError(f"no results in {output}: {RUN} is not there; python -m job run makes them")
-    try:
-        _ = run["run"], run["settings"].keys(), run["model"]["fingerprint"], run["results"]["pca_model"]
-    except (KeyError, TypeError, AttributeError):
-        raise JobError(f"{storage.join(output, RUN)} is damaged; python -m job reduce makes it anew") from None
-    if "neighbours" not in run["results"]:
-        raise JobError(f"the results in {output} are of an earlier version; python -m job reduce --output {output}")
-    return run
-
-
-def open_index(output: str, run: dict[str, Any]) -> Index:
-    """Open the index of an output's results; `run` is what `run.json` says of them.
+def open_index(output: str, run: RunRecord) -> Index:
+    """Open the index of an output's results.
 
     Raises
     ------
     JobError
         Where it is absent, damaged, or of other results.
     """
-    folder = storage.join(output, run["results"]["neighbours"])
+    folder = run.index_folder(output)
     description = read_description(folder)
-    if description.run != run["run"] or description.fingerprint != run["model"]["fingerprint"]:
+    if description.run != run.run or description.fingerprint != run.fingerprint:
         raise JobError(f"the index at {folder} belongs to other results; python -m job reduce makes it anew")
     local = _fetched(folder, description) if storage.is_s3(folder) else Path(folder)
     tables = []

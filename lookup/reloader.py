@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from job import storage
+from job.results.run_record import current_run
 from lookup.classifier import Answer, Catalogue
 from lookup.embed import Embedders
-from lookup.index import read_results
 from lookup.log import LogProgress
 from lookup.thumbnail import thumbnail, thumbnails
 
@@ -98,13 +98,13 @@ class Desk:
         """Return the run that was asked and what a picture shows; raises `Rejected` where it cannot be used."""
         with self._borrowed() as mine:
             point = mine.embedders.point(data)
-            return mine.catalogue.run["run"], mine.catalogue.classify([point], count)[0]
+            return mine.catalogue.run.run, mine.catalogue.classify([point], count)[0]
 
     def thumbnail(self, run: str, picture: int) -> bytes | None:
         """Return a small JPEG of a picture of the index, None where there is none any more; raises `Rejected`."""
         with self._borrowed() as mine:
             catalogue = mine.catalogue
-            if run != catalogue.run["run"] or not 0 <= picture < len(catalogue.index):
+            if run != catalogue.run.run or not 0 <= picture < len(catalogue.index):
                 return None
             path = catalogue.index.path(picture)
         key = (run, picture)
@@ -126,7 +126,7 @@ class Desk:
         with self._borrowed() as mine:
             catalogue = mine.catalogue
             return {
-                "run": catalogue.run["run"],
+                "run": catalogue.run.run,
                 "pictures": len(catalogue.index),
                 "labels": len(catalogue.index.names),
                 "model": catalogue.recipe.model.description.name,
@@ -140,7 +140,7 @@ class Desk:
         JobError, OSError
             Where they cannot be read: the old ones stay.
         """
-        if read_results(self._output)["run"] == self._open.catalogue.run["run"]:
+        if current_run(self._output).run == self._open.catalogue.run.run:
             return None
         new = _Open(self._output, self._limits)
         with self._lock:
@@ -152,4 +152,4 @@ class Desk:
             return None
         if idle:
             old.embedders.close()
-        return str(new.catalogue.run["run"])
+        return new.catalogue.run.run

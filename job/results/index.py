@@ -88,8 +88,8 @@ class IndexDescription:
         Of model and decoding: what a picture that is asked about has to go through as well.
     basis_sha256 : str
         Hexadecimal digest of the basis that the components are coordinates on.
-    pictures, components : int
-        Rows in all parts, and how many of the coordinates are components.
+    images, components : int
+        Number of rows in all parts; number of the coordinates that are components.
     parts : tuple of IndexPart
     format : int
         Version of this description.
@@ -98,10 +98,46 @@ class IndexDescription:
     run: str
     fingerprint: str
     basis_sha256: str
-    pictures: int
+    images: int
     components: int
     parts: tuple[IndexPart, ...]
     format: int = FORMAT
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the description as JSON-ready values, in the order of `index.json`."""
+        return {"pictures" if name == "images" else name: value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, fields: Any, source: str) -> "IndexDescription":
+        """Read what `to_json` returned; `source` names it in errors.
+
+        Raises
+        ------
+        JobError
+            Where it is damaged or of another version.
+        """
+        damaged = JobError(f"{source} is damaged; python -m job reduce makes it anew")
+        try:
+            found = fields["format"]
+            if found != FORMAT:
+                raise JobError(
+                    f"{source} has format {found}, this version reads format {FORMAT};"
+                    " python -m job reduce makes it anew"
+                )
+            description = cls(
+                run=fields["run"],
+                fingerprint=fields["fingerprint"],
+                basis_sha256=fields["basis_sha256"],
+                images=fields["pictures"],
+                components=fields["components"],
+                parts=tuple(IndexPart(**part) for part in fields["parts"]),
+            )
+            # With any other name, the part could be a file anywhere.
+            if not all(_NAME.fullmatch(part.name) for part in description.parts):
+                raise damaged
+        except (TypeError, KeyError):
+            raise damaged from None
+        return description
 
 
 def write_part(address: str, rows: pa.Table) -> IndexPart:
@@ -117,29 +153,19 @@ def write_part(address: str, rows: pa.Table) -> IndexPart:
 
 def write_description(folder: str, description: IndexDescription) -> None:
     """Write `index.json`: from then on the index counts."""
-    storage.write(storage.join(folder, INDEX), (json.dumps(asdict(description), indent=2) + "\n").encode())
+    storage.write(storage.join(folder, INDEX), (json.dumps(description.to_json(), indent=2) + "\n").encode())
 
 
 def read_description(folder: str) -> IndexDescription:
     """Read `index.json`; raises `JobError` where it is absent, damaged or of another version."""
     address = storage.join(folder, INDEX)
-    damaged = JobError(f"{address} is damaged; python -m job reduce makes it anew")
     try:
-        fields: dict[str, Any] = json.loads(storage.read(address))
-        found = fields["format"]
-        parts = tuple(IndexPart(**part) for part in fields.pop("parts"))
-        description = IndexDescription(parts=parts, **fields)
+        fields = json.loads(storage.read(address))
     except (FileNotFoundError, NotADirectoryError):
         raise JobError(f"no index at {folder}; python -m job reduce makes it") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise damaged from None
-    if found != FORMAT:
-        raise JobError(
-            f"{address} has format {found}, this version reads format {FORMAT}; python -m job reduce makes it anew"
-        )
-    if not all(_NAME.fullmatch(part.name) for part in parts):  # else a file anywhere could be meant
-        raise damaged
-    return description
+    except ValueError:
+        raise JobError(f"{address} is damaged; python -m job reduce makes it anew") from None
+    return IndexDescription.from_json(fields, address)
 
 
 def map_part(path: Path, k: int) -> pa.Table:

@@ -1,9 +1,8 @@
-"""What a run leaves for people: the schema of pca_results, pca_matrix.csv, rejected.csv, run.json."""
+"""What a run leaves for people: the schema of pca_results, pca_matrix.csv, rejected.csv."""
 
 import io
-import json
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,9 +11,8 @@ import pyarrow.parquet as pq
 
 from job.features.table import REJECTED_SCHEMA
 from job import storage
-from job.errors import JobError, RunError
+from job.errors import RunError
 
-RUN = "run.json"
 CSV = "pca_matrix.csv"
 REJECTED_CSV = "rejected.csv"
 
@@ -28,29 +26,6 @@ RESULTS_SCHEMA = pa.schema(
 )
 
 _MERGE_ROWS = 2_000
-
-
-def read_run(output: str) -> dict[str, Any] | None:
-    """Return what `run.json` says, or None where no run has been completed.
-
-    Raises
-    ------
-    JobError
-        For a file that is not JSON.
-    """
-    address = storage.join(output, RUN)
-    try:
-        result: dict[str, Any] = json.loads(storage.read(address))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValueError:
-        raise JobError(f"{address} is damaged; delete it and run again: nothing is inferred twice") from None
-    return result
-
-
-def write_run(output: str, result: dict[str, Any]) -> None:
-    """Name the results that are current from now on."""
-    storage.write(storage.join(output, RUN), (json.dumps(result, indent=2) + "\n").encode())
 
 
 def merged(addresses: Sequence[str]) -> Iterator[pa.Table]:

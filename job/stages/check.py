@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,11 +30,12 @@ from job.features.table import (
     work_folder,
 )
 from job.pca.basis import Basis
-from job.pca.basis_file import BASIS, read_basis
+from job.pca.basis_file import read_basis
 from job.pca.moments import COLUMNS, summarize
 from job.progress import Progress
 from job.results.index import as_results, read_description
-from job.results.tables import CSV, REJECTED_CSV, RESULTS_SCHEMA, RUN, read_run
+from job.results.run_record import RUN, RunRecord, read_run
+from job.results.tables import CSV, REJECTED_CSV, RESULTS_SCHEMA
 from job.results.validation import RIGHT, ResultsPart, read_back, validate
 from job.settings import Settings
 from job.spark.session import parallelism, ship
@@ -92,7 +93,7 @@ def check(spark: "SparkSession", settings: Settings, progress: Progress | None =
     run = read_run(output)
     if run is None:
         progress.say(f"no {RUN}: nothing has been reduced yet")
-    elif run["counts"] != current.counts or run["model"]["fingerprint"] != current.fingerprint:
+    elif run.counts != current.counts or run.fingerprint != current.fingerprint:
         progress.say("the results are of an earlier listing than the features; python -m job reduce makes them anew")
         run = None
     try:
@@ -100,7 +101,7 @@ def check(spark: "SparkSession", settings: Settings, progress: Progress | None =
     except RunError as error:
         return [Fault(str(error), _DELETE)]
     if run:
-        progress.say(f"results: {run['counts']['ok']:,} rows of {run['components']} components")
+        progress.say(f"results: {run.counts['ok']:,} rows of {run.components} components")
         faults += _check_texts(output, run)
     return faults
 
@@ -133,7 +134,7 @@ def _check_store(output: str, current: Snapshot) -> Iterator[Fault]:
             yield Fault(f"the model in {folder} is not the one that made the features beside it", _AGAIN)
 
 
-def _check_values(spark: "SparkSession", output: str, current: Snapshot, run: dict[str, Any] | None) -> Iterator[Fault]:
+def _check_values(spark: "SparkSession", output: str, current: Snapshot, run: RunRecord | None) -> Iterator[Fault]:
     """Read all rows of the features and, where there are results of them, of the results."""
     run_tasks(spark, partial(_read_rest, output), deal(current.row_masks, 4 * parallelism(spark)))
     rejected = storage.join(work_folder(output, current.run), "rejected-check")
@@ -144,8 +145,8 @@ def _check_values(spark: "SparkSession", output: str, current: Snapshot, run: di
     if run is None:
         return
     try:
-        basis = read_basis(storage.join(output, run["results"]["pca_model"], BASIS))
-        folder = storage.join(output, run["results"]["pca_results"])
+        basis = read_basis(run.basis_address(output))
+        folder = storage.join(output, run.results.pca_results)
         parts = sorted(entry.address for entry in storage.scan(folder) if entry.address.endswith(".parquet"))
         found = run_tasks(spark, read_back, [ResultsPart(part, len(basis.components)) for part in parts])
     except (JobError, FileNotFoundError) as error:
@@ -168,23 +169,23 @@ def _read_rest(output: str, row_masks: list[RowMask]) -> None:
             pass
 
 
-def _check_index(spark: "SparkSession", output: str, run: dict[str, Any], parts: list[str]) -> Iterator[Fault]:
+def _check_index(spark: "SparkSession", output: str, run: RunRecord, parts: list[str]) -> Iterator[Fault]:
     """Compare each part of the index with the part of the results beside it."""
-    if "neighbours" not in run["results"]:  # results of an earlier version
+    if run.results.index is None:  # results of an earlier version
         return
-    folder = storage.join(output, run["results"]["neighbours"])
+    folder = run.index_folder(output)
     try:
         description = read_description(folder)
     except JobError as error:
         yield Fault(str(error).split(";")[0], _REDUCE)
         return
     named = {part.name.removesuffix(".arrow") for part in description.parts}
-    told = (description.run, description.fingerprint, description.pictures, description.components)
+    told = (description.run, description.fingerprint, description.images, description.components)
     if named != {storage.name(part).removesuffix(".parquet") for part in parts} or told != (
-        run["run"],
-        run["model"]["fingerprint"],
-        run["counts"]["ok"],
-        run["components"],
+        run.run,
+        run.fingerprint,
+        run.counts["ok"],
+        run.components,
     ):
         yield Fault(f"the index at {folder} is not of these results", _REDUCE)
         return
@@ -251,9 +252,9 @@ def _found(spark: "SparkSession", parts: list[str]) -> "DataFrame":
     return map_items(spark, parts, read, "path string, found array<double>")
 
 
-def _check_texts(output: str, run: dict[str, Any]) -> Iterator[Fault]:
+def _check_texts(output: str, run: RunRecord) -> Iterator[Fault]:
     """Count the rows of the CSV files."""
-    wanted = {REJECTED_CSV: run["counts"]["rejected"]} | ({CSV: run["counts"]["ok"]} if run["settings"]["csv"] else {})
+    wanted = {REJECTED_CSV: run.counts["rejected"]} | ({CSV: run.counts["ok"]} if run.settings.csv else {})
     for name, rows in wanted.items():
         try:
             with storage.open_input(storage.join(output, name)) as file:

@@ -4,15 +4,15 @@ import hashlib
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from job import storage
+from job import __version__, storage
 from job.errors import JobError, RunError
 from job.features.model import DESCRIPTION, TFLITE
 from job.features.table import (
@@ -35,14 +35,12 @@ from job.pca.moments import summarize
 from job.progress import Progress
 from job.results.index import IndexDescription, IndexPart, as_results, locate, write_description, write_part
 from job.results.index import schema as index_schema
+from job.results.run_record import RUN, ResultFolders, RunRecord, read_run, write_run
 from job.results.tables import (
     CSV,
     REJECTED_CSV,
-    RUN,
-    read_run,
     write_matrix,
     write_rejected,
-    write_run,
 )
 from job.results.validation import RIGHT, ResultsPart, read_back, validate
 from job.settings import DEFAULT_COMPONENTS, Settings
@@ -59,7 +57,7 @@ if TYPE_CHECKING:
 _TASK_VALUES = 10_000_000
 
 
-def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None = None) -> dict[str, Any]:
+def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None = None) -> RunRecord:
     """Reduce the current features of an output by PCA, write the results, validate them and name them in `run.json`.
 
     Parameters
@@ -73,8 +71,8 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
 
     Returns
     -------
-    dict
-        What `run.json` says.
+    RunRecord
+        The record that `run.json` holds.
 
     Raises
     ------
@@ -94,15 +92,15 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
         # Every reduction has parts of its own, also of features that were reduced before.
         work = _Work(output, f"{current.run}-{secrets.token_hex(2)}", current)
         try:
-            result = _reduce(spark, settings, work, known, progress)
+            record = _reduce(spark, settings, work, known, progress)
         except BaseException:
             for folder in (work.model, work.results, work.index):
                 storage.remove(storage.join(output, folder))
             raise
         finally:
             storage.remove(work.rejected)
-        _publish(work, result)
-    return result
+        _publish(work, record)
+    return record
 
 
 def check_reduction(settings: Settings, fingerprint: str, features: int) -> Basis | None:
@@ -123,7 +121,7 @@ def check_reduction(settings: Settings, fingerprint: str, features: int) -> Basi
         run = read_run(folder)
         if run is None:
             raise JobError(f"no basis at {folder}: neither {BASIS} nor {RUN} is there")
-        folder = storage.join(folder, run["results"]["pca_model"])
+        folder = storage.join(folder, run.results.pca_model)
     basis = read_basis(storage.join(folder, BASIS))
     if basis.fingerprint != fingerprint:
         raise JobError(f"the basis at {folder} was fitted to features of another model, decoder or mode")
@@ -162,7 +160,7 @@ class _Work:
 
 def _reduce(
     spark: "SparkSession", settings: Settings, work: _Work, known: Basis | None, progress: Progress
-) -> dict[str, Any]:
+) -> RunRecord:
     current, seconds, clock = work.current, dict(work.current.seconds), _Clock()
     cores = parallelism(spark)
     summary = summarize(spark, work.output, current, work.rejected, moments=known is None)
@@ -197,31 +195,33 @@ def _reduce(
         storage.remove(storage.join(work.output, CSV))
     seconds["csv"] = clock.lap()
 
-    result = {
-        "run": work.run,
-        "results": {"pca_model": work.model, "pca_results": work.results, "neighbours": work.index},
-        "settings": current.settings | {name: getattr(settings, name) for name in _OWN},
-        "model": current.model | {"fingerprint": current.fingerprint},
-        "counts": current.counts,
-        "labels": current.labels,
-        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
-        "images_per_second": round(current.images_per_second, 2),
-        "components": k,
-        "explained_variance_ratio": basis.explained_variance_ratio.tolist(),
-        "pca_fitted_to": basis.n,
-        "versions": _versions(spark),
-        "validation": validation,
-    }
-    if settings.report:
-        write_report(spark, work.output, current, result)
-        result["seconds"]["report"] = round(clock.lap(), 3)
-    else:
+    record = RunRecord(
+        run=work.run,
+        results=ResultFolders.of_run(work.run),
+        settings=replace(
+            Settings.from_json(current.settings), **{name: getattr(settings, name) for name in _REDUCTION_SETTINGS}
+        ),
+        model=current.model,
+        fingerprint=current.fingerprint,
+        counts=current.counts,
+        labels=current.labels,
+        seconds={stage: round(value, 3) for stage, value in seconds.items()},
+        images_per_second=round(current.images_per_second, 2),
+        components=k,
+        explained_variance_ratio=tuple(basis.explained_variance_ratio.tolist()),
+        pca_fitted_to=basis.n,
+        versions=_versions(spark),
+        validation=validation,
+    )
+    if not settings.report:
         remove_report(work.output)
-    return result
+        return record
+    write_report(spark, work.output, current, record)
+    return replace(record, seconds=record.seconds | {"report": round(clock.lap(), 3)})
 
 
-# What the reduction is told; all else in run.json's settings was told to the featurize stage.
-_OWN = ("output", "components", "variance", "pca_model", "csv", "report")
+# The settings of the reduction; all others in run.json are those of the featurize stage.
+_REDUCTION_SETTINGS = ("output", "components", "variance", "pca_model", "csv", "report")
 
 
 class _Clock:
@@ -309,16 +309,18 @@ def _describe(work: _Work, basis: bytes, k: int, parts: list[IndexPart]) -> Inde
 
 def _versions(spark: "SparkSession") -> dict[str, str]:
     packages = ("numpy", "pyarrow", "pillow", "ai-edge-litert")
-    return {"spark": spark.version, "decoder": str(DECODER_VERSION)} | {name: version(name) for name in packages}
+    return {"fruits": __version__, "spark": spark.version, "decoder": str(DECODER_VERSION)} | {
+        name: version(name) for name in packages
+    }
 
 
-def _publish(work: _Work, result: dict[str, Any]) -> None:
+def _publish(work: _Work, record: RunRecord) -> None:
     """Name the new results in `run.json`, after all they need is there; then remove the old."""
     check_held(work.output)
     kept = model_folder(work.output, work.current.fingerprint)
     for name in (TFLITE, DESCRIPTION):
         storage.write(storage.join(work.output, "model", name), storage.read(storage.join(kept, name)))
-    write_run(work.output, result)
+    write_run(work.output, record)
     remove_runs(work.output, "pca_model", keep=work.run)
     remove_runs(work.output, "pca_results", keep=work.run)
     remove_runs(work.output, "neighbours", keep=work.run)

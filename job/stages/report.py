@@ -27,7 +27,8 @@ from job.curation.sampling import TILE, Sample, Survey, sample, survey
 from job.errors import JobError
 from job.features.table import Snapshot, read_snapshot
 from job.progress import Progress
-from job.results.tables import REJECTED_CSV, read_run, write_csv
+from job.results.run_record import RunRecord, current_run
+from job.results.tables import REJECTED_CSV, write_csv
 from job.settings import DEFAULT_COMPONENTS, Settings
 from job.spark.session import ship
 from job.storage.lock import locked
@@ -77,12 +78,10 @@ def report(spark: "SparkSession", settings: Settings, progress: Progress | None 
         write_report(spark, output, current, run)
 
 
-def check_report(output: str) -> tuple[Snapshot, dict[str, Any]]:
+def check_report(output: str) -> tuple[Snapshot, RunRecord]:
     """Return the current features and results that a report is about; raises `JobError` where there are none."""
-    current, run = read_snapshot(output), read_run(output)
-    if run is None:
-        raise JobError(f"no results in {output}; make them with: python -m job reduce --output {output}")
-    if not run["run"].startswith(current.run):
+    current, run = read_snapshot(output), current_run(output)
+    if not run.run.startswith(current.run):
         raise JobError(
             f"the features in {output} are newer than the results; bring those up to date with:"
             f" python -m job reduce --output {output}"
@@ -90,13 +89,12 @@ def check_report(output: str) -> tuple[Snapshot, dict[str, Any]]:
     return current, run
 
 
-def write_report(spark: "SparkSession", output: str, current: Snapshot, run: dict[str, Any]) -> None:
-    """Write `report.html` and its lists for results that are in place; `run` is what `run.json` says of them."""
+def write_report(spark: "SparkSession", output: str, current: Snapshot, run: RunRecord) -> None:
+    """Write `report.html` and its lists for results that are in place."""
     found = survey(spark, output, current)
-    folder = storage.join(output, run["results"]["pca_results"])
+    folder = storage.join(output, run.results.pca_results)
     parts = [entry.address for entry in storage.scan(folder) if entry.address.endswith(".parquet")]
-    known = {name: value for name, value in current.settings.items() if name in Settings.__dataclass_fields__}
-    pictures = sample(spark, found, parts, Settings(**known))
+    pictures = sample(spark, found, parts, Settings.from_json(current.settings))
     told = _Told(pictures)
     for name, rows in told.lists().items():
         table = pa.Table.from_pylist(rows, LISTS[name])
@@ -201,7 +199,7 @@ class _Told:
         }
 
 
-def _page(output: str, found: Survey, run: dict[str, Any], told: _Told) -> str:
+def _page(output: str, found: Survey, run: RunRecord, told: _Told) -> str:
     """Return the page, with as many pictures as its size allows."""
     shown = SHOWN
     while True:
@@ -211,14 +209,14 @@ def _page(output: str, found: Survey, run: dict[str, Any], told: _Told) -> str:
         shown //= 2
 
 
-def _data(output: str, found: Survey, run: dict[str, Any], told: _Told, shown: int) -> dict[str, Any]:
+def _data(output: str, found: Survey, run: RunRecord, told: _Told, shown: int) -> dict[str, Any]:
     """Return what the page shows; pictures in it are points by their place among those shown."""
-    pictures, labels = told.pictures, sorted(run["labels"].items(), key=lambda one: (-one[1], one[0]))
+    pictures, labels = told.pictures, sorted(run.labels.items(), key=lambda one: (-one[1], one[0]))
     sizes = found.sizes.most_common()
     data: dict[str, Any] = {
         "made": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "output": output,
-        "counts": run["counts"],
+        "counts": run.counts,
         "labels": [[label or None, count] for label, count in labels[:_LABELS]],
         "other_labels": len(labels[_LABELS:]),
         "sizes": [[width, height, count] for (width, height), count in sizes[:_SIZES]],
@@ -228,11 +226,11 @@ def _data(output: str, found: Survey, run: dict[str, Any], told: _Told, shown: i
             for reason, count in found.reasons.most_common()
         ],
         "pca": {
-            "ratio": run["explained_variance_ratio"],
-            "k": run["components"],
-            "asked": _asked(run["settings"]),
-            "fitted_to": run["pca_fitted_to"],
-            "applied": run["settings"]["pca_model"] is not None,
+            "ratio": run.explained_variance_ratio,
+            "k": run.components,
+            "asked": _asked(run.settings),
+            "fitted_to": run.pca_fitted_to,
+            "applied": run.settings.pca_model is not None,
             "ends": told.ends(),
         },
         "separation": told.separation,
@@ -257,7 +255,7 @@ def _data(output: str, found: Survey, run: dict[str, Any], told: _Told, shown: i
             "outliers": len(told.outliers),
         },
         "files": {"suspects": SUSPECTS, "copies": COPIES, "outliers": OUTLIERS, "rejected": REJECTED_CSV},
-        "run": {name: run[name] for name in _OF_THE_RUN} | {"id": run["run"]},
+        "run": {name: value for name, value in run.to_json().items() if name in _OF_THE_RUN} | {"id": run.run},
     }
     mentioned = sorted(set(_points(data)))
     others = np.setdiff1d(np.arange(len(pictures.paths)), mentioned)
@@ -266,12 +264,12 @@ def _data(output: str, found: Survey, run: dict[str, Any], told: _Told, shown: i
     _renumber(data, {row: point for point, row in enumerate(rows)})
     missing = sum(not pictures.digests[row] for row in rows)
     data["sample"] = {
-        "of": run["counts"]["ok"],
+        "of": run.counts["ok"],
         "neighbours": len(pictures.paths),
         "shown": len(rows),
         "missing": missing,
     }
-    data["points"] = _shown_points(pictures, told, rows, storage.absolute(run["settings"]["images"]))
+    data["points"] = _shown_points(pictures, told, rows, storage.absolute(run.settings.images))
     data["tiles"] = _tiles(pictures.tiles[rows])
     return data
 
@@ -279,12 +277,12 @@ def _data(output: str, found: Survey, run: dict[str, Any], told: _Told, shown: i
 _OF_THE_RUN = ("seconds", "images_per_second", "settings", "model", "versions", "validation")
 
 
-def _asked(settings: dict[str, Any]) -> str:
-    if settings["pca_model"] is not None:
-        return f"the basis in {settings['pca_model']}"
-    if settings["variance"] is not None:
-        return f"{settings['variance']:g} of the variance"
-    return f"{settings['components'] or DEFAULT_COMPONENTS} components"
+def _asked(settings: Settings) -> str:
+    if settings.pca_model is not None:
+        return f"the basis in {settings.pca_model}"
+    if settings.variance is not None:
+        return f"{settings.variance:g} of the variance"
+    return f"{settings.components or DEFAULT_COMPONENTS} components"
 
 
 def _places(data: dict[str, Any]) -> Iterable[tuple[Any, Any]]:

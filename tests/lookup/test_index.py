@@ -16,8 +16,9 @@ from job.errors import JobError
 from job.features.table import read_features
 from job.pca.basis import Basis
 from job.results.index import map_part
+from job.results.run_record import current_run
 from lookup.classifier import Catalogue
-from lookup.index import Index, open_index, read_results
+from lookup.index import Index, open_index
 from tests.conftest import run_json
 from tests.job.conftest import bucket, s3_environment
 
@@ -35,7 +36,7 @@ def folder(output: Path) -> Path:
 
 
 def opened(output: Path | str) -> Index:
-    return open_index(str(output), read_results(str(output)))
+    return open_index(str(output), current_run(str(output)))
 
 
 def origin(output: Path, column: str) -> tuple[Basis, np.ndarray]:

@@ -13,6 +13,7 @@ from job.command_line import Log
 from job.settings import Settings
 from submit.emr_serverless import ServerlessRuns
 from submit.logs import LAST_WORDS, DriverLog, own_lines, unzip
+from tests.job.results.run_records import run_record
 from tests.submit.conftest import Cloud
 from tests.submit.emr import APPLICATION
 
@@ -152,7 +153,5 @@ def test_the_jobs_last_words_are_those_that_are_waited_for(capsys: pytest.Captur
     )
     assert failed.returncode
     assert failed.stderr.startswith(LAST_WORDS["FAILED"])
-    counts = {"listed": 1, "ok": 1, "rejected": 0, "reused": 0, "new": 1}
-    told = {"counts": counts, "explained_variance_ratio": [1.0], "components": 1, "validation": {}}
-    _say_results(Settings(output="s3://bucket/results"), told, Log(Path("run.log")), time.monotonic())
+    _say_results(Settings(output="s3://bucket/results"), run_record(), Log(Path("run.log")), time.monotonic())
     assert any(line.startswith(LAST_WORDS["SUCCESS"]) for line in capsys.readouterr().out.splitlines())

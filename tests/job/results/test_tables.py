@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from job.features.table import REJECTED_SCHEMA
 from job.results import tables as results
-from job.errors import JobError, RunError
-from job.results.tables import RESULTS_SCHEMA, merged, read_run, write_matrix, write_rejected
+from job.errors import RunError
+from job.results.tables import RESULTS_SCHEMA, merged, write_matrix, write_rejected
 from job.results.validation import ResultsPart, read_back
 
 
@@ -149,14 +149,3 @@ def test_reading_back_counts_rows_labels_and_faults(tmp_path: Path) -> None:
     assert (found.wrong_length, found.not_finite) == (2, 3)
     assert found.paths.dtype == np.uint64
     assert (len(found.paths), len(np.unique(found.paths))) == (5, 4)
-
-
-def test_run_json_is_read_as_it_was_written(tmp_path: Path) -> None:
-    assert read_run(str(tmp_path)) is None
-    assert read_run(str(tmp_path / "absent")) is None
-    result = {"run": "1", "labels": {"Äpfel": 3}, "share": 0.1 + 0.2}
-    results.write_run(str(tmp_path), result)
-    assert read_run(str(tmp_path)) == result
-    (tmp_path / "run.json").write_text('{"run": ')
-    with pytest.raises(JobError, match=rf"^{tmp_path}/run\.json is damaged; delete it and run again"):
-        read_run(str(tmp_path))

@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from bootstrap import model as bootstrap_model
 from job.errors import JobError
 from job.features.table import read_features
+from job.results.run_record import RunRecord
 from job.settings import Settings
 from job.stages.featurize import featurize
 from job.stages.reduce import reduce
@@ -32,7 +33,7 @@ NOTEBOOK = [
 @pytest.fixture(scope="module")
 def reference(
     spark: SparkSession, fruits496: Path, imagenet035_weights: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Settings, dict[str, Any]]:
+) -> tuple[Settings, RunRecord]:
     folder = tmp_path_factory.mktemp("reference")
     arguments = ["--weights", str(imagenet035_weights), "--alpha", "0.35", "--output", str(folder / "model")]
     assert bootstrap_model.main(arguments) == 0
@@ -58,25 +59,25 @@ def leave_one_out(vectors: NDArray[np.floating[Any]], labels: list[str]) -> int:
     return int((names[similarity.argmax(axis=1)] == names).sum())
 
 
-def test_the_496_pictures_give_the_reference_figures(reference: tuple[Settings, dict[str, Any]]) -> None:
+def test_the_496_pictures_give_the_reference_figures(reference: tuple[Settings, RunRecord]) -> None:
     settings, result = reference
-    assert result["counts"] == {"listed": 496, "reused": 0, "new": 496, "ok": 496, "rejected": 0}
-    assert result["labels"] == {"Apple Braeburn": 164, "Banana": 166, "Clementine": 166}
+    assert result.counts == {"listed": 496, "reused": 0, "new": 496, "ok": 496, "rejected": 0}
+    assert result.labels == {"Apple Braeburn": 164, "Banana": 166, "Clementine": 166}
     _, labels, vectors = frames(settings.output)
     assert vectors.shape == (496, 1280)
     assert leave_one_out(vectors, labels) == 496
-    assert sum(result["explained_variance_ratio"]) == pytest.approx(0.970, abs=5e-4)
+    assert sum(result.explained_variance_ratio) == pytest.approx(0.970, abs=5e-4)
 
 
-def test_50_components_tell_the_496_pictures_apart(reference: tuple[Settings, dict[str, Any]]) -> None:
+def test_50_components_tell_the_496_pictures_apart(reference: tuple[Settings, RunRecord]) -> None:
     settings, result = reference
     import pandas as pd  # noqa: PLC0415
 
-    frame = pd.read_parquet(Path(settings.output, result["results"]["pca_results"]))
+    frame = pd.read_parquet(Path(settings.output, result.results.pca_results))
     assert leave_one_out(np.stack(list(frame["pca_features"])), list(frame["label"])) == 496
 
 
-def test_features_are_those_of_keras(reference: tuple[Settings, dict[str, Any]], imagenet035_weights: Path) -> None:
+def test_features_are_those_of_keras(reference: tuple[Settings, RunRecord], imagenet035_weights: Path) -> None:
     import keras  # noqa: PLC0415
 
     settings, _ = reference
