@@ -1,0 +1,185 @@
+"""The record of a completed run, `run.json`: it names the current results, and is written last."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from job import storage
+from job.errors import JobError
+from job.pca.basis_file import BASIS
+from job.settings import Settings
+
+RUN = "run.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ResultFolders:
+    """The folders of one run's results, as addresses below the output.
+
+    `index` is None for results of a version that made none.
+    """
+
+    pca_model: str
+    pca_results: str
+    index: str | None
+
+    @classmethod
+    def of_run(cls, run: str) -> "ResultFolders":
+        """Return the folders that a new run writes to."""
+        return cls(f"pca_model/run={run}", f"pca_results/run={run}", f"neighbours/run={run}")
+
+    def to_json(self) -> dict[str, str]:
+        """Return the folders by the names that `run.json` gives them."""
+        folders = {"pca_model": self.pca_model, "pca_results": self.pca_results}
+        return folders if self.index is None else folders | {"neighbours": self.index}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, str]) -> "ResultFolders":
+        """Read what `to_json` returned."""
+        return cls(fields["pca_model"], fields["pca_results"], fields.get("neighbours"))
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A completed run: what was asked, what came of it, and where its results are.
+
+    Attributes
+    ----------
+    run : str
+        Name of the run.
+    results : ResultFolders
+    settings : Settings
+        Of the featurize stage and of the reduction.
+    model : dict
+        The model that made the features: `job.features.model.model_summary`.
+    fingerprint : str
+        Of the model and the decoding.
+    counts : dict
+        Number of images `listed`, `reused`, `new`, `ok` and `rejected`.
+    labels : dict
+        Number of listed images by label; the key of images without one is empty.
+    seconds : dict
+        Duration by stage.
+    images_per_second : float
+        Rate at which new images were featurized.
+    components : int
+        k, the number of components.
+    explained_variance_ratio : tuple of float
+        Share of the total variance of each component, k values from 0 to 1.
+    pca_fitted_to : int
+        Number of vectors that the basis was fitted to.
+    versions : dict
+        Versions by name: of this package, Spark, the decoder and the libraries.
+    validation : dict
+        Result by check.
+    format : int
+        Version of this record.
+    """
+
+    run: str
+    results: ResultFolders
+    settings: Settings
+    model: dict[str, Any]
+    fingerprint: str
+    counts: dict[str, int]
+    labels: dict[str, int]
+    seconds: dict[str, float]
+    images_per_second: float
+    components: int
+    explained_variance_ratio: tuple[float, ...]
+    pca_fitted_to: int
+    versions: dict[str, str]
+    validation: dict[str, str]
+    format: int = FORMAT
+
+    def basis_address(self, output: str) -> str:
+        """Return the address of the basis."""
+        return storage.join(output, self.results.pca_model, BASIS)
+
+    def index_folder(self, output: str) -> str:
+        """Return the address of the index; raises `JobError` for results of a version that made none."""
+        if self.results.index is None:
+            raise JobError(f"the results in {output} are of an earlier version; python -m job reduce --output {output}")
+        return storage.join(output, self.results.index)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values, in the order of `run.json`."""
+        fields = asdict(self)
+        fingerprint = fields.pop("fingerprint")
+        return fields | {
+            "results": self.results.to_json(),
+            "settings": self.settings.as_dict(),
+            "model": self.model | {"fingerprint": fingerprint},
+            "explained_variance_ratio": list(self.explained_variance_ratio),
+        }
+
+    @classmethod
+    def from_json(cls, fields: Any, source: str) -> "RunRecord":
+        """Read what `to_json` returned; `source` names it in errors.
+
+        A record without a format is of the first.
+
+        Raises
+        ------
+        JobError
+            Where it is damaged or of another version.
+        """
+        try:
+            found = fields.get("format", FORMAT)
+            if found != FORMAT:
+                raise JobError(f"{source} has format {found}, this version reads format {FORMAT}; use a newer version")
+            model = dict(fields["model"])
+            return cls(
+                run=fields["run"],
+                results=ResultFolders.from_json(fields["results"]),
+                settings=Settings.from_json(fields["settings"]),
+                fingerprint=model.pop("fingerprint"),
+                model=model,
+                counts=dict(fields["counts"]),
+                labels=dict(fields["labels"]),
+                seconds=dict(fields["seconds"]),
+                images_per_second=float(fields["images_per_second"]),
+                components=int(fields["components"]),
+                explained_variance_ratio=tuple(fields["explained_variance_ratio"]),
+                pca_fitted_to=int(fields["pca_fitted_to"]),
+                versions=dict(fields["versions"]),
+                validation=dict(fields["validation"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise _damaged(source) from None
+
+
+def read_run(output: str) -> RunRecord | None:
+    """Return the record of an output's current results, or None where no run has been completed.
+
+    Raises
+    ------
+    JobError
+        For a file that is damaged or of another version.
+    """
+    address = storage.join(output, RUN)
+    try:
+        fields = json.loads(storage.read(address))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError:
+        raise _damaged(address) from None
+    return RunRecord.from_json(fields, address)
+
+
+def current_run(output: str) -> RunRecord:
+    """Return the record of an output's current results; raises `JobError` where there are none."""
+    run = read_run(output)
+    if run is None:
+        raise JobError(f"no results in {output}; make them with: python -m job reduce --output {output}")
+    return run
+
+
+def write_run(output: str, record: RunRecord) -> None:
+    """Name the results that are current from now on."""
+    storage.write(storage.join(output, RUN), (json.dumps(record.to_json(), indent=2) + "\n").encode())
+
+
+def _damaged(source: str) -> JobError:
+    return JobError(f"{source} is damaged; delete it and run again: nothing is inferred twice")
