@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal, a plain line every few seconds elsewhere."""
+"""The progress of long work: a bar on a terminal, a plain line every few seconds elsewhere."""
 
 import sys
 import time
@@ -10,10 +10,19 @@ LINE_SECONDS = 5.0
 
 
 class Progress:
-    """Says on one stream what is going on. Silent where there is no stream."""
+    """Reports on one stream how far work has come; silent without a stream.
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    Parameters
+    ----------
+    stream : file, optional
+        Where the lines or the bar go.
+    clock : callable
+        Returns seconds that only grow.
+    """
+
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
+        self._clock = clock
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -22,9 +31,9 @@ class Progress:
 
     @contextmanager
     def counting(self, what: str, total: int, known: int = 0) -> Iterator[Callable[[int], None]]:
-        """Show the progress of `total` images, and yield the function that takes how many are done.
+        """Show the progress of `total` images; yield the function that takes the number of images done so far.
 
-        `known` of the total were done before, at no cost: they count as done, but not in the rate.
+        `known` images were done before this work began: they count as done, but not in the rate.
         """
         if self._stream is None or total == 0:
             yield lambda done: None
@@ -37,18 +46,18 @@ class Progress:
 
     @contextmanager
     def _lines(self, what: str, total: int, known: int) -> Iterator[Callable[[int], None]]:
-        start = said = time.monotonic()
+        start = printed = self._clock()
         latest = known
 
         def update(done: int) -> None:
-            nonlocal said, latest
-            latest, now = done, time.monotonic()
-            if now - said >= LINE_SECONDS:
-                said = now
+            nonlocal printed, latest
+            latest, now = done, self._clock()
+            if now - printed >= LINE_SECONDS:
+                printed = now
                 self.say(f"{what}: {_state(done, total, known, now - start)}")
 
         yield update
-        self.say(f"{what}: {_state(latest, total, known, time.monotonic() - start)}")
+        self.say(f"{what}: {_state(latest, total, known, self._clock() - start)}")
 
 
 def _state(done: int, total: int, known: int, seconds: float) -> str:
@@ -58,14 +67,17 @@ def _state(done: int, total: int, known: int, seconds: float) -> str:
     if done > known:
         text += f", {rate:.0f} a second"  # no comma within: the dashboard in the cloud reads it as a number
     if known < done < total:
-        text += f", {_duration((total - done) / rate)} left"
+        text += f", {duration((total - done) / rate, coarse=True)} left"
     return text
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float, *, coarse: bool = False) -> str:
+    """Return `1 h 2 min 3 s`, without leading zeros; `coarse` drops the seconds once there are hours."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    if hours and coarse:
+        return f"{hours} h {minutes} min"
+    return f"{hours} h {minutes} min {rest} s" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 @contextmanager
@@ -73,7 +85,7 @@ def _bar(stream: TextIO, what: str, total: int, known: int) -> Iterator[Callable
     from tqdm import tqdm  # noqa: PLC0415 - only a terminal needs it
 
     with tqdm(total=total, initial=known, desc=what, unit=" images", unit_scale=False, file=stream) as bar:
-        # Drawn at every report, so that the clock moves while tasks are under way.
+        # Drawn at every report, so that the clock moves while tasks run.
         def update(done: int) -> None:
             bar.update(done - bar.n)
             bar.refresh()
@@ -82,5 +94,5 @@ def _bar(stream: TextIO, what: str, total: int, known: int) -> Iterator[Callable
 
 
 def terminal() -> Progress:
-    """Return the progress of a command: on standard error, so that standard output stays for results."""
+    """Return the progress of a command; it goes to standard error, as standard output is for results."""
     return Progress(sys.stderr)

@@ -61,7 +61,7 @@ def absolute(address: str) -> str:
     """Return the address with no trailing slash, a local one made absolute (links are kept as they are)."""
     if not is_s3(address):
         return os.path.abspath(address)  # noqa: PTH100 - Path.absolute keeps `..`
-    if not _split(address)[0]:
+    if not split_s3(address)[0]:
         raise JobError(f"{address} names no bucket; an address on S3 is s3://bucket/prefix")
     return address[:-1] if address.endswith("/") else address
 
@@ -92,7 +92,7 @@ def stat(address: str) -> Entry:
     """
     if not is_s3(address):
         return _entry(address, os.stat(address))  # noqa: PTH116 - one call for all that is asked
-    bucket, key = _split(address)
+    bucket, key = split_s3(address)
     if key:
         with suppress(FileNotFoundError), s3.errors(address, "HeadObject"):
             head = s3.client().head_object(Bucket=bucket, Key=key)
@@ -134,7 +134,7 @@ def open_input(address: str) -> BinaryIO:
     """Return a seekable file for reading: on S3 only the ranges that are read travel."""
     if not is_s3(address):
         return Path(address).open("rb")
-    if _RARE_KEY.search(_split(address)[1]):
+    if _RARE_KEY.search(split_s3(address)[1]):
         return io.BytesIO(read(address))
     return io.BufferedReader(_Ranges(address), _RANGE_BYTES)
 
@@ -144,7 +144,7 @@ class _Ranges(io.RawIOBase):
 
     def __init__(self, address: str) -> None:
         self._address, self._position = address, 0
-        bucket, self._key = _split(address)
+        bucket, self._key = split_s3(address)
         self._store = s3.store(bucket)
         with s3.errors(address, "HeadObject"):
             head = self._store.head(self._key)
@@ -182,7 +182,7 @@ def read_tagged(address: str) -> tuple[bytes, str]:
 
 
 def _read_tagged(address: str) -> tuple[bytes, str]:
-    bucket, key = _split(address)
+    bucket, key = split_s3(address)
     with s3.errors(address, "GetObject"):
         answer = s3.client().get_object(Bucket=bucket, Key=key)
         return answer["Body"].read(), answer["ETag"]
@@ -193,7 +193,7 @@ def write_if(address: str, data: bytes, tag: str | None) -> str | None:
 
     `data` has to be the writer's own: where the answer to a PUT was lost, that is how it is told from another's.
     """
-    bucket, key = _split(address)
+    bucket, key = split_s3(address)
     condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
     try:
         with s3.errors(address, "PutObject"):
@@ -241,7 +241,7 @@ def create(address: str) -> Iterator[Path]:
 def remove(address: str) -> None:
     """Delete a file, or a folder or prefix with all that is in it; what is not there is no error."""
     if is_s3(address):
-        bucket, key = _split(address)
+        bucket, key = split_s3(address)
         keys = [key] if key else []
         with s3.errors(address, "ListObjectsV2"):
             for page in s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(address)):
@@ -292,7 +292,7 @@ def _entry(address: str, status: os.stat_result) -> Entry:
 
 
 def _scan_s3(folder: str) -> Iterator[Entry]:
-    bucket, _ = _split(folder)
+    bucket, _ = split_s3(folder)
     pages = s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(folder), Delimiter="/")
     with s3.errors(folder, "ListObjectsV2"):
         for page in pages:
@@ -306,7 +306,7 @@ def _scan_s3(folder: str) -> Iterator[Entry]:
 
 
 def _fetch_s3(address: str) -> tuple[bytes, Entry]:
-    bucket, key = _split(address)
+    bucket, key = split_s3(address)
     with s3.errors(address, "GetObject"):
         if _RARE_KEY.search(key):
             answer = s3.client().get_object(Bucket=bucket, Key=key)
@@ -318,7 +318,7 @@ def _fetch_s3(address: str) -> tuple[bytes, Entry]:
 
 
 def _put(address: str, path: Path) -> None:
-    bucket, key = _split(address)
+    bucket, key = split_s3(address)
     with s3.errors(address, "PutObject"):
         if _RARE_KEY.search(key):
             with path.open("rb") as file:
@@ -328,7 +328,7 @@ def _put(address: str, path: Path) -> None:
 
 
 def _delete(address: str, keys: list[str]) -> None:
-    bucket, _ = _split(address)
+    bucket, _ = split_s3(address)
     objects = [{"Key": key} for key in keys if not _NOT_XML.search(key)]
     with s3.errors(address, "DeleteObjects"):
         for key in keys:
@@ -344,7 +344,8 @@ def _delete(address: str, keys: list[str]) -> None:
         raise s3.refusal(place, "DeleteObjects", code, message)
 
 
-def _split(address: str) -> tuple[str, str]:
+def split_s3(address: str) -> tuple[str, str]:
+    """Return the bucket and the key of `s3://bucket/key`."""
     bucket, _, key = address[len(_S3) :].partition("/")
     return bucket, key
 

@@ -1,4 +1,4 @@
-"""How far long work has come, on a terminal and elsewhere."""
+"""The progress of long work, on a terminal and elsewhere."""
 
 import io
 import os
@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from job import progress
-from job.progress import Progress
+from job.progress import Progress, _state, duration
 
 
 def test_without_a_stream_nothing_is_said_and_work_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
@@ -23,13 +22,12 @@ def test_without_a_stream_nothing_is_said_and_work_goes_on(capfd: pytest.Capture
     assert capfd.readouterr() == ("", "")
 
 
-def test_elsewhere_than_on_a_terminal_it_is_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elsewhere_than_on_a_terminal_it_is_plain_lines_now_and_then() -> None:
     clock = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     stream = io.StringIO()
-    told = Progress(stream)
-    told.say("first")
-    with told.counting("features", 5000) as update:
+    progress = Progress(stream, clock=lambda: clock[0])
+    progress.say("first")
+    with progress.counting("features", 5000) as update:
         for now, done in ((102.0, 400), (104.9, 1100), (105.0, 1200), (109.0, 2000), (110.5, 2310), (120.0, 5000)):
             clock[0] = now
             update(done)
@@ -54,7 +52,21 @@ def test_elsewhere_than_on_a_terminal_it_is_plain_lines_now_and_then(monkeypatch
     ],
 )
 def test_a_line_tells_images_rate_and_time_left(done: int, total: int, known: int, seconds: float, line: str) -> None:
-    assert progress._state(done, total, known, seconds) == line
+    assert _state(done, total, known, seconds) == line
+
+
+@pytest.mark.parametrize(
+    ("seconds", "exact", "coarse"),
+    [
+        (0.4, "0 s", "0 s"),
+        (59.6, "1 min 0 s", "1 min 0 s"),
+        (3599.0, "59 min 59 s", "59 min 59 s"),
+        (3723.0, "1 h 2 min 3 s", "1 h 2 min"),
+    ],
+)
+def test_a_duration_begins_with_its_largest_unit(seconds: float, exact: str, coarse: str) -> None:
+    assert duration(seconds) == exact
+    assert duration(seconds, coarse=True) == coarse
 
 
 def on_a_terminal(work: Callable[[Progress], None]) -> str:
@@ -72,8 +84,8 @@ def on_a_terminal(work: Callable[[Progress], None]) -> str:
 
 
 def test_on_a_terminal_it_is_one_bar_that_is_drawn_again() -> None:
-    def work(told: Progress) -> None:
-        with told.counting("features", 200, known=20) as update:
+    def work(progress: Progress) -> None:
+        with progress.counting("features", 200, known=20) as update:
             update(90)
             time.sleep(0.15)
             update(200)
@@ -88,9 +100,9 @@ def test_on_a_terminal_it_is_one_bar_that_is_drawn_again() -> None:
 
 
 def test_where_there_is_nothing_to_count_there_is_no_bar() -> None:
-    def work(told: Progress) -> None:
-        told.say("done")
-        with told.counting("features", 0) as update:
+    def work(progress: Progress) -> None:
+        progress.say("done")
+        with progress.counting("features", 0) as update:
             update(0)
 
     assert on_a_terminal(work).split() == ["done"]
