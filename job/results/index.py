@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from job.results.tables import RESULTS_SCHEMA
 from numpy.typing import NDArray
 
 from job import storage
 from job.errors import JobError
 from job.images.color_histogram import COLOR_BINS
 from job.pca.basis import Basis
+from job.results.tables import RESULTS_SCHEMA
 
 INDEX = "index.json"
 FORMAT = 2

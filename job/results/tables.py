@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from job.features.table import REJECTED_SCHEMA
 from job import storage
 from job.errors import RunError
+from job.features.table import REJECTED_SCHEMA
 
 CSV = "pca_matrix.csv"
 REJECTED_CSV = "rejected.csv"

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from job import storage
-from job.pca.basis import Basis
-from job.results.tables import RESULTS_SCHEMA
 from job.features.table import Snapshot
+from job.pca.basis import Basis
 from job.pca.moments import Summary
+from job.results.tables import RESULTS_SCHEMA
 
 RIGHT = "ok"
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from job.errors import RunError
 from job.features.table import REJECTED_SCHEMA
 from job.results import tables as results
-from job.errors import RunError
 from job.results.tables import RESULTS_SCHEMA, merged, write_matrix, write_rejected
 from job.results.validation import ResultsPart, read_back
 
