@@ -8,6 +8,7 @@ import tempfile
 import urllib.request
 from base64 import b64decode
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,27 @@ def build(alpha: float, input_size: int) -> Any:
     )
 
 
-def imagenet_file(alpha: float, input_size: int) -> Path:
+def imagenet_file(
+    alpha: float,
+    input_size: int,
+    *,
+    server: str = SERVER,
+    open_url: Callable[..., Any] = urllib.request.urlopen,
+    get_file: Callable[..., str] = keras.utils.get_file,
+) -> Path:
     """Find Keras' file of ImageNet weights: in its cache, else on its server.
 
-    Keras names no checksums for these files. The server says the MD5 of what it has, over verified TLS, and Keras
-    compares; without the network a file in Keras' cache counts as it is, and `model.json` tells its SHA-256.
+    Keras names no checksums for these files. The server names the MD5 of what it has, over verified TLS, and Keras
+    compares. Without the network a file in Keras' cache is used as it is, and `model.json` holds its SHA-256.
+
+    Parameters
+    ----------
+    alpha, input_size : float and int
+        Width multiplier and side of the input in pixels.
+    server : str
+        Address that the file's name is appended to.
+    open_url, get_file : callable
+        Ask the server for its checksum; fetch a file into the cache.
 
     Raises
     ------
@@ -45,10 +62,11 @@ def imagenet_file(alpha: float, input_size: int) -> Path:
         Where there is neither.
     """
     name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{float(alpha)}_{input_size}_no_top.h5"
-    cached = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models" / name
-    instead = f"get {SERVER}{name} and put it at {cached}"
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    cached = home / "models" / name
+    instead = f"get {server}{name} and put it at {cached}"
     try:
-        checksum = _checksum(SERVER + name)
+        checksum = _checksum(server + name, open_url)
     except OSError as error:
         if cached.is_file():
             return cached
@@ -58,19 +76,24 @@ def imagenet_file(alpha: float, input_size: int) -> Path:
     try:
         with silenced():
             return Path(
-                keras.utils.get_file(
-                    name, SERVER + name, cache_subdir="models", file_hash=checksum, hash_algorithm="md5"
+                get_file(
+                    name,
+                    server + name,
+                    cache_dir=str(home),
+                    cache_subdir="models",
+                    file_hash=checksum,
+                    hash_algorithm="md5",
                 )
             )
     except Exception as error:  # noqa: BLE001 - Keras raises just that where a download fails
         raise JobError(f"cannot fetch ImageNet weights: {' '.join(str(error).split())}; {instead}") from None
 
 
-def _checksum(address: str) -> str | None:
-    """Ask Google's storage for a file's MD5, hexadecimal."""
+def _checksum(address: str, open_url: Callable[..., Any]) -> str | None:
+    """Return a file's MD5 in hexadecimal, as Google's storage names it; None where it names none."""
     request = urllib.request.Request(address, method="HEAD")  # noqa: S310 - https, a constant
-    # Certificates are verified: that is urllib's default.
-    with urllib.request.urlopen(request, timeout=15) as answer:  # noqa: S310
+    # urllib verifies certificates by default.
+    with open_url(request, timeout=15) as answer:
         for line in answer.headers.get_all("x-goog-hash", []):
             if found := re.search(r"md5=([A-Za-z0-9+/=]+)", line):
                 return b64decode(found.group(1)).hex()
@@ -130,8 +153,8 @@ def check(model: Any, folder: Path) -> None:
         Where max|a - b| / max|b| over all features exceeds 1e-4.
     """
     size = int(model.input_shape[1])
-    some = itertools.islice(render_images(), 0, None, FRUITS * SIDES)  # one of each label
-    pixels = np.stack([decode(data, size).pixels for _, data in some])
+    chosen = itertools.islice(render_images(), 0, None, FRUITS * SIDES)  # one of each label
+    pixels = np.stack([decode(data, size).pixels for _, data in chosen])
     wanted = np.asarray(model(pixels.astype(np.float32) / 127.5 - 1, training=False))
     with silenced():  # LiteRT names its delegate
         engine = FeatureExtractor(read_model(str(folder)))

@@ -10,7 +10,7 @@ embedded model was trained with, but none of these fruits was in its training.
 import argparse
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from PIL import Image
 
 from bootstrap.embedded.body import grow, random_rotation
 from bootstrap.embedded.renderer import Camera, photograph
-from bootstrap.embedded.species import Species, near_color
+from bootstrap.embedded.species import Generator, Species, near_color
 from bootstrap.folder import replaced
+from job.command_line import add_version, exit_status, new_log
 from job.errors import JobError
 
 FRUITS = 6  # of each label
@@ -92,8 +93,13 @@ KINDS = {
 }  # fmt: skip
 
 
-def render_images() -> Iterator[tuple[str, bytes]]:
+def render_images(fruits: int = FRUITS, sides: int = SIDES) -> Iterator[tuple[str, bytes]]:
     """Render the sample, one image after the other.
+
+    Parameters
+    ----------
+    fruits, sides : int
+        How many fruits of each label, and how many sides of each fruit.
 
     Yields
     ------
@@ -101,25 +107,41 @@ def render_images() -> Iterator[tuple[str, bytes]]:
         Path in the sample, as `Banana/03.jpg`, and a JPEG of 100 x 100 pixels.
     """
     for label, kind in KINDS.items():
-        for fruit in range(FRUITS):
+        for fruit in range(fruits):
             rng = np.random.default_rng([fruit, *label.encode()])
-            mine = replace(
-                kind,
-                skin=near_color(kind.skin, rng, 0.03),
-                second=near_color(kind.second, rng, 0.03),
-                aspect=kind.aspect * float(np.exp(rng.normal(0, 0.04))),
-            )
-            body = grow(mine, int(rng.integers(1 << 30)))
+            body = grow(_individual(kind, rng), int(rng.integers(1 << 30)))
             camera = Camera(light=(float(rng.normal(-0.2, 0.2)), -0.5, 0.8), tint=(float(rng.normal(1, 0.02)),) * 3)
-            for side in range(SIDES):
+            for side in range(sides):
                 file = io.BytesIO()
                 view = photograph(body, random_rotation(rng), camera, rng)
                 Image.fromarray(view).save(file, "JPEG", quality=QUALITY)
-                yield f"{label}/{fruit * SIDES + side:02d}.jpg", file.getvalue()
+                yield f"{label}/{fruit * sides + side:02d}.jpg", file.getvalue()
 
 
-def write(folder: Path) -> bool:
+def _individual(kind: Species, rng: Generator) -> Species:
+    """Return the traits of one fruit of a kind: slightly other colors and proportions."""
+    return replace(
+        kind,
+        skin=near_color(kind.skin, rng, 0.03),
+        second=near_color(kind.second, rng, 0.03),
+        aspect=kind.aspect * float(np.exp(rng.normal(0, 0.04))),
+    )
+
+
+Render = Callable[[int, int], Iterator[tuple[str, bytes]]]
+
+
+def write(folder: Path, fruits: int = FRUITS, sides: int = SIDES, render: Render = render_images) -> bool:
     """Render the sample into a folder, which appears whole or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to; a sample that is there is replaced if it is incomplete or another renderer's.
+    fruits, sides : int
+        How many fruits of each label, and how many sides of each fruit.
+    render : callable
+        Renders the images: `render_images`.
 
     Returns
     -------
@@ -132,15 +154,15 @@ def write(folder: Path) -> bool:
         Where the folder holds anything that is no part of a sample, or cannot be written.
     """
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    expected = {f"{label}/{number:02d}.jpg" for label in KINDS for number in range(FRUITS * SIDES)}
+    expected = {f"{label}/{number:02d}.jpg" for label in KINDS for number in range(fruits * sides)}
     if strange := sorted(found - expected):
         raise JobError(f"{folder} holds files that are not the sample's, such as {strange[0]}: choose another --output")
-    first, data = next(render_images())
-    # The first image drawn anew tells whether this renderer made what is there.
+    first, data = next(render(fruits, sides))
+    # The first image, rendered anew, shows whether this renderer made what is there.
     if found == expected and (folder / first).read_bytes() == data:
         return False
     with replaced(folder) as part:
-        for name, data in render_images():
+        for name, data in render(fruits, sides):
             path = part / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(data)
@@ -148,22 +170,22 @@ def write(folder: Path) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(
         "python -m bootstrap.sample", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_version(parser)
     parser.add_argument(
         "--output", type=Path, default=Path("build/sample"), help="folder to fill (default: %(default)s)"
     )
     folder = parser.parse_args(arguments).output
-    try:
+
+    def command() -> None:
         rendered = write(folder)
-    except JobError as error:
-        print(f"bootstrap.sample: {error}", file=sys.stderr)
-        return error.exit_status
-    count = len(KINDS) * FRUITS * SIDES
-    print(f"{folder}: {count} images, {len(KINDS)} labels" + ("" if rendered else " (already there)"))
-    return 0
+        count = len(KINDS) * FRUITS * SIDES
+        print(f"{folder}: {count} images, {len(KINDS)} labels" + ("" if rendered else " (already there)"))
+
+    return exit_status(command, new_log())
 
 
 if __name__ == "__main__":

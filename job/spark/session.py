@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -38,11 +38,11 @@ NO_JAVA = (
 LOCAL_MASTER = "local[*,4]"
 
 
-def find_java() -> Path | None:
+def find_java(roots: Sequence[Path] = JAVA_ROOTS) -> Path | None:
     """Return the home of a Java that Spark runs on: JAVA_HOME, then PATH, then where Debian and macOS keep them."""
     homes = [os.environ.get("JAVA_HOME", "")]
     homes += [str(Path(folder, "java").resolve().parent.parent) for folder in os.get_exec_path()]
-    homes += [str(home) for root in JAVA_ROOTS if root.is_dir() for home in sorted(root.iterdir())]
+    homes += [str(home) for root in roots if root.is_dir() for home in sorted(root.iterdir())]
     for home in dict.fromkeys(homes):
         for candidate in (Path(home), Path(home, "Contents", "Home")) if home else ():
             if java_version(candidate / "bin" / "java") in JAVA_VERSIONS:

@@ -5,8 +5,11 @@ import io
 import itertools
 import json
 import shutil
+from collections.abc import Callable
 from email.message import Message
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,11 @@ network = pytest.importorskip("bootstrap.network", reason="TensorFlow is not ins
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 ALPHA, SIZE = 0.35, 96
+
+
+def altered(**functions: Any) -> Callable[[], Any]:
+    """Return what loads the functions of `bootstrap.network`, some of them replaced."""
+    return lambda: SimpleNamespace(**(vars(network) | functions))
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +70,7 @@ def test_weights_of_each_format_are_read(name: str, keras_model: Any, weights: P
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_export_gives_what_keras_gives(
-    keras_model: Any, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_export_gives_what_keras_gives(keras_model: Any, weights: Path, tmp_path: Path) -> None:
     made, anew = make(ModelSpec(str(weights), ALPHA, SIZE), tmp_path / "m")
     assert anew
     written = json.loads((tmp_path / "m" / "model.json").read_text())
@@ -80,21 +86,20 @@ def test_export_gives_what_keras_gives(
     assert np.abs(got - wanted).max() <= 1e-4 * np.abs(wanted).max()
     assert np.abs(wanted).max() > 0
     assert made.features == got.shape[1]
-    # The same wish is granted already.
+    # The same model is there already.
     before = (tmp_path / "m" / "model.tflite").stat().st_mtime_ns
     assert make(ModelSpec(str(weights), ALPHA, SIZE), tmp_path / "m") == (made, False)
     assert (tmp_path / "m" / "model.tflite").stat().st_mtime_ns == before
     # Another size is another model: it would be built.
-    monkeypatch.setattr(network, "build", lambda *wished: pytest.fail(f"built {wished}"))
+    failing = altered(build=lambda *spec: pytest.fail(f"built {spec}"))
     with pytest.raises(pytest.fail.Exception, match=r"built \(0\.35, 128\)"):
-        make(ModelSpec(str(weights), ALPHA, SIZE + 32), tmp_path / "m")
+        make(ModelSpec(str(weights), ALPHA, SIZE + 32), tmp_path / "m", failing)
 
 
-def test_an_export_that_differs_is_not_kept(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_that_differs_is_not_kept(weights: Path, tmp_path: Path) -> None:
     other = (EMBEDDED_FOLDER / "model.tflite").read_bytes()
-    monkeypatch.setattr(network, "export", lambda _: other)
     with pytest.raises(JobError, match="differs from Keras"):
-        make(ModelSpec(str(weights), ALPHA, 224), tmp_path / "m")
+        make(ModelSpec(str(weights), ALPHA, 224), tmp_path / "m", altered(export=lambda _: other))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -126,39 +131,48 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
 
-def test_imagenet_without_network_and_cache_fails(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+class Answer(io.BytesIO):
+    """The server's answer about a file."""
+
+    headers = Message()
+
+
+Answer.headers["x-goog-hash"] = "crc32c=AAAAAA=="
+Answer.headers["x-goog-hash"] = "md5=lpbrMEu/MaRnR+fBUuYU3A=="
+
+
+def answer(*_: Any, **__: Any) -> Answer:
+    return Answer()
+
+
+def test_imagenet_without_network_and_cache_fails(cache: Path, tmp_path: Path) -> None:
     def offline(*_: Any, **__: Any) -> None:
         raise OSError("offline")
 
-    monkeypatch.setattr(network.urllib.request, "urlopen", offline)
+    imagenet_file = partial(network.imagenet_file, open_url=offline)
     with pytest.raises(JobError, match="cannot fetch ImageNet weights: offline; get https://storage"):
-        make(ModelSpec("imagenet"), tmp_path / "m")
+        make(ModelSpec("imagenet"), tmp_path / "m", altered(imagenet_file=imagenet_file))
     assert not (tmp_path / "m").exists()
     cache.parent.mkdir()
     cache.write_bytes(b"weights")
-    assert network.imagenet_file(1.0, 224) == cache
+    assert imagenet_file(1.0, 224) == cache
 
 
-def test_imagenet_checksum_is_asked_of_the_server_and_compared(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Answer(io.BytesIO):
-        headers = Message()
-
-    Answer.headers["x-goog-hash"] = "crc32c=AAAAAA=="
-    Answer.headers["x-goog-hash"] = "md5=lpbrMEu/MaRnR+fBUuYU3A=="
-    monkeypatch.setattr(network.urllib.request, "urlopen", lambda *_, **__: Answer())
+def test_imagenet_checksum_is_asked_of_the_server_and_compared(cache: Path) -> None:
     asked: dict[str, Any] = {}
-    monkeypatch.setattr(network.keras.utils, "get_file", lambda *_, **how: asked.update(how) or str(cache))
-    assert network.imagenet_file(1.0, 224) == cache
+
+    def get_file(*_: Any, **options: Any) -> str:
+        asked.update(options)
+        return str(cache)
+
+    assert network.imagenet_file(1.0, 224, open_url=answer, get_file=get_file) == cache
     assert asked["hash_algorithm"] == "md5"
     assert asked["file_hash"] == "9696eb304bbf31a46747e7c152e614dc"
 
 
-def test_imagenet_file_that_is_damaged_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_imagenet_file_that_is_damaged_is_refused(cache: Path) -> None:
     """Keras' own comparison is at work here: a file of another checksum in its cache, and a server that has gone."""
     cache.parent.mkdir()
     cache.write_bytes(b"half a download")
-    monkeypatch.setattr(network, "_checksum", lambda _: "9696eb304bbf31a46747e7c152e614dc")
-    monkeypatch.setattr(network, "SERVER", "http://127.0.0.1:9/")
-    monkeypatch.setattr(network.keras.src.utils.file_utils.config, "keras_home", lambda: str(cache.parent.parent))
     with pytest.raises(JobError, match="cannot fetch ImageNet weights"):
-        network.imagenet_file(1.0, 224)
+        network.imagenet_file(1.0, 224, server="http://127.0.0.1:9/", open_url=answer)

@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,41 +32,35 @@ def test_images_labels_and_repeatability(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "deep"]
 
 
-@pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Render four sides of one fruit a label, for what does not hang on the number."""
-    monkeypatch.setattr(sample, "FRUITS", 1)
-    monkeypatch.setattr(sample, "SIDES", 4)
+# Four sides of one fruit a label, for what does not hang on the number.
+write_small = partial(sample.write, fruits=1, sides=4)
 
 
-@pytest.mark.usefixtures("few")
 def test_second_call_touches_nothing(tmp_path: Path) -> None:
-    sample.write(tmp_path / "a")
+    write_small(tmp_path / "a")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "a").rglob("*")}
-    assert not sample.write(tmp_path / "a")
+    assert not write_small(tmp_path / "a")
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "a").rglob("*")}
 
 
-@pytest.mark.usefixtures("few")
 def test_incomplete_or_older_sample_is_made_anew(tmp_path: Path) -> None:
-    sample.write(tmp_path)
+    write_small(tmp_path)
     whole = digests(tmp_path)
     (tmp_path / "Banana" / "03.jpg").unlink()
-    assert sample.write(tmp_path)
+    assert write_small(tmp_path)
     first = min(whole)
     (tmp_path / first).write_bytes(b"from an older renderer")
-    assert sample.write(tmp_path)
+    assert write_small(tmp_path)
     assert digests(tmp_path) == whole
 
 
-def test_interrupted_render_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> Iterator[tuple[str, bytes]]:
+def test_interrupted_render_leaves_nothing(tmp_path: Path) -> None:
+    def broken(fruits: int, sides: int) -> Iterator[tuple[str, bytes]]:
         yield "Banana/00.jpg", b"x"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sample, "render_images", broken)
     with pytest.raises(KeyboardInterrupt):
-        sample.write(tmp_path / "a")
+        sample.write(tmp_path / "a", render=broken)
     assert list(tmp_path.iterdir()) == []
 
 
