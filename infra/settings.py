@@ -1,12 +1,14 @@
-"""What the stack can be told: CDK context in, one frozen dataclass out, or a sentence that says what is wrong."""
+"""The settings of the stack: CDK context in, one frozen dataclass out, or an error that says what is wrong."""
 
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any
 from zoneinfo import available_timezones
 
+from job.errors import JobError
+from job.options import STACK_SETTING, Option, check, option, options_of
 from submit.request.targets import (
     DEFAULT_NAME,
     DEFAULT_REGION,
@@ -20,9 +22,9 @@ from submit.request.targets import (
 )
 
 ARCHITECTURES = ("x86_64", "arm64")
-# General-purpose EC2 instances, with 4 GB a vCPU and no disks of their own, so that one key encrypts all there are.
+# General-purpose EC2 instances: 4 GB a vCPU and no disks of their own, so that one key encrypts every disk.
 FAMILIES = {"x86_64": "m5,m5a,m6i,m6a", "arm64": "m6g,m7g"}
-# What CloudWatch Logs can keep logs for, in days.
+# How many days CloudWatch Logs can keep logs.
 LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 YES, NO = ("yes", "true"), ("no", "false")
 # An alarm looks back a day at most, in steps of five minutes.
@@ -30,111 +32,148 @@ ALARM_STEP_MINUTES = 5
 ALARM_MINUTES_MOST = 24 * 60
 
 
-class SettingsError(Exception):
-    """A setting that cannot be used: one line that says which, and what is allowed."""
-
-
-def _setting(default: Any, text: str, pattern: str = "", **more: Any) -> Any:
-    """Return a field with what the README tells of it, and what its value must look like."""
-    return field(default=default, metadata={"help": text, "pattern": pattern, **more})
+class SettingsError(JobError):
+    """A setting that cannot be used: one line that names it and says what is allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings of the stack, each given as `-c name=value` or in the `context` of cdk.json."""
 
-    name: str = _setting(
+    name: str = option(
         DEFAULT_NAME,
-        "name of the stack; stacks of other names live beside it",
-        r"[A-Za-z][A-Za-z0-9-]{0,62}",
+        "name of the stack; stacks with other names can exist beside it",
+        pattern=r"[A-Za-z][A-Za-z0-9-]{0,62}",
         allowed="letters, digits and hyphens, beginning with a letter, at most 63",
+        nonempty=True,
     )
-    region: str = _setting(DEFAULT_REGION, "AWS region; the data stay there", allowed="a region with EMR Serverless")
-    compute: str = _setting(
+    region: str = option(
+        DEFAULT_REGION,
+        "AWS region of the stack and of all its data",
+        allowed="a region with EMR Serverless",
+        nonempty=True,
+    )
+    compute: str = option(
         next(iter(TARGETS)),
-        "where runs take place: serverless, or cluster for EMR on EC2, which comes with a KMS key for its disks",
+        "where runs take place: serverless for EMR Serverless, cluster for EMR on EC2, which adds a KMS key for the"
+        " disks",
         choices=tuple(TARGETS),
     )
-    release: str = _setting(
+    release: str = option(
         "emr-spark-8.1.0",
         "EMR release; the job needs Spark 4",
-        r"emr-spark-8\.\d+\.\d+",
+        pattern=r"emr-spark-8\.\d+\.\d+",
         allowed="emr-spark-8.x.y: the job needs Spark 4",
+        nonempty=True,
     )
-    architecture: str = _setting("x86_64", "processors of the workers", choices=ARCHITECTURES)
-    max_vcpu: int = _setting(
+    architecture: str = option("x86_64", "processor architecture of the workers", choices=ARCHITECTURES)
+    max_vcpu: int = option(
         16,
-        "vCPUs of all workers together, the bound on what an hour costs; a new account's quota is 16",
+        "vCPUs of all workers together, which bounds the cost of an hour; the quota of a new account is 16",
+        unit="vCPUs",
         low=2,
         high=4000,
     )
-    worker_vcpu: int = _setting(4, "vCPUs of each worker, the driver's included", choices=tuple(WORKER_MEMORY_GB))
-    worker_memory_gb: int = _setting(8, "memory of each worker in GB", low=2, high=120)
-    worker_disk_gb: int = _setting(20, "disk of each worker in GB; 20 are free on EMR Serverless", low=20, high=200)
-    instance_families: str = _setting(
+    worker_vcpu: int = option(
+        4, "vCPUs of each worker and of the driver", unit="vCPUs", choices=tuple(WORKER_MEMORY_GB)
+    )
+    worker_memory_gb: int = option(8, "memory of each worker and of the driver", unit="GB", low=2, high=120)
+    worker_disk_gb: int = option(
+        20,
+        "disk of each worker and of the driver; EMR Serverless charges nothing for the first 20 GB",
+        unit="GB",
+        low=20,
+        high=200,
+    )
+    instance_families: str = option(
         "",
-        "general-purpose families of a cluster's instances, separated by commas;"
-        f" without it {FAMILIES['x86_64']}, or {FAMILIES['arm64']} for arm64",
-        r"m\d{1,2}[agi]?(,m\d{1,2}[agi]?){0,4}",
+        "general-purpose instance families for the nodes of a cluster, separated by commas; without it"
+        f" {FAMILIES['x86_64']}, or {FAMILIES['arm64']} for arm64",
+        pattern=r"m\d{1,2}[agi]?(,m\d{1,2}[agi]?){0,4}",
         allowed="one to five general-purpose families without disks of their own, such as m5,m6i",
     )
-    idle_minutes: int = _setting(
-        5, "minutes without a run after which the application stops, or a cluster that is kept ends", low=1, high=10080
+    idle_minutes: int = option(
+        5,
+        "idle time after which the application stops, or a cluster that is kept terminates",
+        unit="minutes",
+        low=1,
+        high=10080,
     )
-    timeout_minutes: int = _setting(
-        720, "minutes after which the service ends a run", low=TIMEOUT_MINUTES[0], high=TIMEOUT_MINUTES[1]
+    timeout_minutes: int = option(
+        720,
+        "time after which the service ends a run",
+        unit="minutes",
+        low=TIMEOUT_MINUTES[0],
+        high=TIMEOUT_MINUTES[1],
     )
-    alarm_minutes: int = _setting(
-        180, "minutes of running without a pause that raise the alarm", low=ALARM_STEP_MINUTES, high=ALARM_MINUTES_MOST
+    alarm_minutes: int = option(
+        180,
+        "time that runs may take without a pause before the alarm is raised, a multiple of 5; EMR Serverless only",
+        unit="minutes",
+        low=ALARM_STEP_MINUTES,
+        high=ALARM_MINUTES_MOST,
     )
-    images_bucket: str = _setting(
+    images_bucket: str = option(
         "",
-        "existing bucket of pictures, which the job may only read; without it the stack makes one",
-        r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+        "existing bucket with the images, which the job can only read; without it the stack makes one",
+        pattern=r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
         allowed="the name of a bucket, without s3://",
     )
-    images_prefix: str = _setting(
+    images_prefix: str = option(
         "",
-        "prefix of the pictures in their bucket; the job may read nothing else there",
-        # Wildcards and policy variables would widen what the job may read; spaces cannot be explained to cdk-nag 3.
-        r"[^/*?$\s][^*?$\s]*",
+        "prefix of the images in their bucket; the job can read nothing else there",
+        # Wildcards and policy variables would widen what the job may read; cdk-nag 3 cannot acknowledge spaces.
+        pattern=r"[^/*?$\s][^*?$\s]*",
         allowed="a prefix such as archive/2026, without * ? $ or spaces and not beginning with /",
     )
-    images_key: str = _setting(
+    images_key: str = option(
         "",
-        "ARN of the KMS key of an existing bucket of pictures, where it has one",
-        r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[0-9a-zA-Z-]+",
+        "ARN of the KMS key that encrypts an existing bucket of images, if it has one",
+        pattern=r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[0-9a-zA-Z-]+",
         allowed="the ARN of a KMS key",
     )
-    kms: bool = _setting(False, "encrypt with a KMS key of the stack's own instead of S3's (1 key)")
-    keep_data: bool = _setting(
-        True, "keep the buckets when the stack is destroyed; no: delete them once they are empty"
+    kms: bool = option(False, "encrypt with a KMS key that the stack makes, instead of the keys of S3")
+    keep_data: bool = option(
+        True, "keep the buckets when you destroy the stack; with no, CloudFormation deletes those that are empty"
     )
-    log_days: int = _setting(30, "days for which logs are kept", choices=LOG_DAYS)
-    version_days: int = _setting(30, "days for which deleted and overwritten objects can be had back", low=1, high=3650)
-    vpc: str = _setting(
+    log_days: int = option(30, "days to keep logs", unit="days", choices=LOG_DAYS)
+    version_days: int = option(
+        30, "days to keep deleted and overwritten objects, so that you can restore them", unit="days", low=1, high=3650
+    )
+    vpc: str = option(
         "",
-        "existing VPC for the workers; without it the service's own, for a cluster a private one of the stack's",
-        r"vpc-[0-9a-f]{8,17}",
+        "existing VPC for the workers; without it they run in the service's network, and a cluster in a private VPC"
+        " that the stack makes",
+        pattern=r"vpc-[0-9a-f]{8,17}",
     )
-    subnets: str = _setting(
-        "", "private subnets of that VPC, separated by commas", r"subnet-[0-9a-f]{8,17}(,subnet-[0-9a-f]{8,17}){0,15}"
+    subnets: str = option(
+        "",
+        "private subnets of that VPC, separated by commas",
+        pattern=r"subnet-[0-9a-f]{8,17}(,subnet-[0-9a-f]{8,17}){0,15}",
     )
-    schedule: str = _setting(
-        "", "time of a daily run as HH:MM; without it none", r"([01]\d|2[0-3]):[0-5]\d", allowed="a time such as 03:30"
+    schedule: str = option(
+        "",
+        "time of a daily run as HH:MM; without it no run starts by itself",
+        pattern=r"([01]\d|2[0-3]):[0-5]\d",
+        allowed="a time such as 03:30",
     )
-    timezone: str = _setting("UTC", "time zone of the schedule", allowed="a name such as Europe/Paris")
-    budget: int = _setting(
-        100, "USD a month for the whole account that raise an alert; 0: no budget", low=0, high=1_000_000
+    timezone: str = option("UTC", "time zone of the schedule", allowed="a name such as Europe/Paris", nonempty=True)
+    budget: int = option(
+        100,
+        "monthly spending of the whole account that raises an alert; 0 for no budget",
+        unit="USD",
+        low=0,
+        high=1_000_000,
     )
-    alert: str = _setting(
-        "", "e-mail address for alerts; without it the topic has no subscriber", r"[^@\s]+@[^@\s]+\.[^@\s]+"
+    alert: str = option(
+        "",
+        "e-mail address for alerts; without it nobody is subscribed to the topic",
+        pattern=r"[^@\s]+@[^@\s]+\.[^@\s]+",
     )
 
     def __post_init__(self) -> None:
         """Refuse values that are unknown, out of range, or that contradict each other."""
-        for option in fields(self):
-            _check(option.name, getattr(self, option.name), option.metadata)
+        check(self, STACK_SETTING, SettingsError)
         self._check_region()
         if self.timezone not in available_timezones():
             raise SettingsError(f"timezone={self.timezone} is unknown; it is a name such as Europe/Paris")
@@ -193,12 +232,12 @@ class Settings:
 
     @property
     def workers(self) -> Workers:
-        """Return the size of the workers, and how much they may be together."""
+        """Return the size of the workers, and their vCPUs in all."""
         return Workers(self.worker_vcpu, self.worker_memory_gb, self.worker_disk_gb, self.max_vcpu)
 
     @property
     def instance_types(self) -> str:
-        """Return what each node of a cluster may be, separated by commas."""
+        """Return the instance types of a cluster's nodes, separated by commas."""
         families = self.instance_families or FAMILIES[self.architecture]
         return ",".join(f"{family}.{INSTANCE_SIZES[self.worker_vcpu]}" for family in families.split(","))
 
@@ -209,12 +248,12 @@ class Settings:
 
     @property
     def images_folder(self) -> str:
-        """Return the prefix of the pictures without a slash at its end, empty for the whole bucket."""
+        """Return the prefix of the images without a slash at its end, empty for the whole bucket."""
         return self.images_prefix.rstrip("/")
 
     @property
     def subnet_ids(self) -> list[str]:
-        """Return the subnets, none where there is no VPC."""
+        """Return the subnets; none where there is no VPC."""
         return [subnet for subnet in self.subnets.split(",") if subnet]
 
     @classmethod
@@ -231,39 +270,25 @@ class Settings:
         SettingsError
             For names that are no setting, and for values that cannot be used.
         """
-        known = {option.name: option for option in fields(cls)}
+        known = {each.name: each for each in options_of(cls)}
         given = {name: value for name, value in context.items() if re.fullmatch(r"\w[\w.-]*", name)}
         for name in given:
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"is {close[0]} meant?" if close else f"the settings are {', '.join(known)}"
                 raise SettingsError(f"{name} is no setting of this stack; {hint}")
-        return cls(**{name: _parse(name, value, known[name].type) for name, value in given.items()})
+        return cls(**{name: _parse(known[name], value) for name, value in given.items()})
 
 
-def _parse(name: str, value: object, kind: object) -> Any:
-    """Return a value of the context, text from the command line, as what the setting is."""
+def _parse(given: Option, value: object) -> Any:
+    """Return a value of the context, which is text from the command line, with the type of its setting."""
     text = str(value).strip()
-    if kind is bool:
+    if given.type is bool:
         if text.lower() not in YES + NO:
-            raise SettingsError(f"{name}={text} is neither yes nor no")
+            raise SettingsError(f"{given.name}={text} is neither yes nor no")
         return text.lower() in YES
-    if kind is int:
+    if given.type is int:
         if not re.fullmatch(r"\d{1,9}", text):
-            raise SettingsError(f"{name}={text} is no whole number")
+            raise SettingsError(f"{given.name}={text} is no whole number")
         return int(text)
     return text
-
-
-def _check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
-    if "choices" in rules and value not in rules["choices"]:
-        raise SettingsError(f"{name}={value} is unknown; it is one of {', '.join(map(str, rules['choices']))}")
-    if isinstance(value, str):
-        optional = value == ""
-        pattern = rules["pattern"]
-        if optional and name in {"name", "region", "release", "timezone"}:
-            raise SettingsError(f"{name} is empty; it is {rules['allowed']}")
-        if pattern and not optional and not re.fullmatch(pattern, value):
-            raise SettingsError(f"{name}={value} cannot be used; it is {rules.get('allowed', f'like {pattern}')}")
-    if "low" in rules and not rules["low"] <= value <= rules["high"]:
-        raise SettingsError(f"{name}={value} is out of range; it is {rules['low']:,} to {rules['high']:,}")

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from job import storage
 from job.command_line import Log, add_version, exit_status, new_log
 from job.errors import RunError
+from job.options import add_options, options_of
 from job.progress import Progress, terminal
-from job.settings import CHECK, FEATURIZE, PRUNE, REDUCE, REPORT, Settings, add_options
+from job.settings import CHECK, FEATURIZE, PRUNE, REDUCE, REPORT, Settings
 from job.spark.session import local_session
 from job.storage.lock import locked
 
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
             epilog=_EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        add_options(one, stages)
+        add_options(one, options_of(Settings, *stages))
         one.set_defaults(command=command)
     return parser
 

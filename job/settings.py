@@ -1,17 +1,17 @@
-"""What a run can be told: one frozen dataclass; the command line is made from its fields. No Spark, no Pillow."""
+"""The options of the job: one frozen dataclass, from which the command lines are made. No Spark, no Pillow."""
 
-import argparse
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, get_args
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from job.errors import JobError
+from job.options import COMMAND_LINE, check, option
 
 DEFAULT_COMPONENTS = 50
 DEFAULT_INCLUDE = "jpg,jpeg,png,webp,gif,bmp,tif,tiff,pbm,pgm,ppm,pnm,avif,heic,heif"
 # Twice the size at which Pillow warns: the bound at which it raises.
 DEFAULT_MAX_PIXELS = 2 * 89_478_485
 MODES = ("fast", "exact")
-# What the hungriest decoder takes, WebP's: its own picture twice, a copy to hand over, and Pillow's; 4 bytes each.
+# The hungriest decoder, WebP's, holds its own image twice, a copy to hand over, and Pillow's: 4 bytes a pixel each.
 DECODE_BYTES_A_PIXEL = 16
 DECODE_SPARE_MEGABYTES = 512
 
@@ -23,100 +23,107 @@ REPORT = "report"
 EVERY = (FEATURIZE, REDUCE, REPORT, PRUNE, CHECK)
 
 
-def _option(default: Any, text: str, *stages: str, **more: Any) -> Any:
-    """Return a field that says for which stages it is, and what `--help` tells of it."""
-    return field(default=default, metadata={"help": text, "stages": stages, **more})
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The options of the job. Which stages use a field, its unit, range and default stand with it."""
 
-    output: str = _option("", "folder or s3:// prefix for all that is written", *EVERY, metavar="DIR")
-    images: str = _option(
+    output: str = option("", "folder or s3:// prefix for all results", *EVERY, metavar="DIR", required=True)
+    images: str = option(
         "",
-        "folder or s3:// prefix of pictures, read recursively, the label being the parent folder's name; or a CSV or"
+        "folder or s3:// prefix of the images, read recursively; the parent folder's name is the label. Or a CSV or"
         " Parquet manifest with the columns path[,label]",
         FEATURIZE,
         metavar="DIR",
+        required=True,
     )
-    model: str = _option("", "model folder made by python -m bootstrap.model, or its .zip", FEATURIZE, metavar="DIR")
-    include: str = _option(
-        DEFAULT_INCLUDE, "endings of the files to look at, separated by commas; case is ignored", FEATURIZE
+    model: str = option(
+        "", "model folder made by python -m bootstrap.model, or its .zip", FEATURIZE, metavar="DIR", required=True
     )
-    limit: int | None = _option(None, "take only the first N images found, to try things out", FEATURIZE, low=1)
-    mode: str = _option(
+    include: str = option(
+        DEFAULT_INCLUDE, "file extensions to read, separated by commas, in upper or lower case", FEATURIZE
+    )
+    limit: int | None = option(None, "read only the first N images found, for a trial", FEATURIZE, low=1)
+    mode: str = option(
         "fast",
-        "fast shrinks large JPEGs while loading them, to at least 3 times the side needed; exact decodes them in full",
+        "fast shrinks large JPEGs while it loads them, to at least 3 times the input of the model; exact decodes them"
+        " in full",
         FEATURIZE,
         choices=MODES,
     )
-    max_pixels: int = _option(
+    max_pixels: int = option(
         DEFAULT_MAX_PIXELS,
-        "reject images with more pixels than this; Pillow itself refuses more than the default",
+        "reject images with more pixels than this; Pillow refuses more than the default",
         FEATURIZE,
         low=1,
         high=DEFAULT_MAX_PIXELS,
     )
-    decode_seconds: float = _option(
+    decode_seconds: float = option(
         60.0,
-        "reject an image that takes longer to decode than this; one that hangs costs the run twice that",
+        "reject an image that takes longer than this to decode; one that hangs costs the run twice this time",
         FEATURIZE,
+        unit="seconds",
         low=1,
         high=3600,
     )
-    decode_megabytes: int | None = _option(
+    decode_megabytes: int | None = option(
         None,
-        "reject an image that takes more memory to decode than this, of any size; by default"
-        f" {DECODE_BYTES_A_PIXEL} bytes for each of --max-pixels and {DECODE_SPARE_MEGABYTES} MB to spare",
+        "reject an image that needs more memory than this to decode; without it the limit is"
+        f" {DECODE_BYTES_A_PIXEL} bytes for each of --max-pixels plus {DECODE_SPARE_MEGABYTES} MB",
         FEATURIZE,
+        unit="MB",
         low=64,
         high=1 << 20,
     )
-    retry_rejected: bool = _option(
+    retry_rejected: bool = option(
         False,
-        "try images again that an earlier run has rejected; else only when they or the settings change",
+        "try images again that an earlier run rejected; without it only those that changed, or whose settings did",
         FEATURIZE,
     )
-    wave_seconds: float = _option(
+    wave_seconds: float = option(
         180.0,
-        "work that is committed at a time, in seconds: what a killed run loses at most",
+        "time between two commits: a killed run loses at most this much work",
         FEATURIZE,
+        unit="seconds",
         low=1,
         high=3600,
     )
-    components: int | None = _option(
+    components: int | None = option(
         None,
-        f"principal components to keep; {DEFAULT_COMPONENTS} where --variance is not given either",
+        f"number of principal components to keep; {DEFAULT_COMPONENTS} where --variance is not given either",
         REDUCE,
         low=1,
     )
-    variance: float | None = _option(
+    variance: float | None = option(
         None,
-        "keep the fewest components that hold this share of the variance, above 0 and at most 1",
+        "keep the fewest components that explain this share of the variance, above 0 and at most 1",
         REDUCE,
         above=0,
         high=1,
     )
-    pca_model: str | None = _option(
+    pca_model: str | None = option(
         None,
         "project on this basis instead of fitting one, so that coordinates stay comparable: a pca_model/run=… folder,"
         " or the --output of an earlier run",
         REDUCE,
         metavar="DIR",
     )
-    csv: bool = _option(True, "do not write pca_matrix.csv (for millions of images)", REDUCE)
-    report: bool = _option(True, "do not make report.html, which looks at up to 5,000 pictures again", REDUCE)
-    dry_run: bool = _option(False, "say what would be deleted, delete nothing", PRUNE)
-    master: str | None = _option(None, "Spark master; by default every core of this machine", *EVERY, metavar="URL")
-    ui: bool = _option(False, "serve Spark's own web page while the run lasts", *EVERY)
-    verbose: bool = _option(False, "show on the terminal what Spark and its workers write to the log", *EVERY)
+    csv: bool = option(True, "do not write pca_matrix.csv, which is large for millions of images", REDUCE)
+    report: bool = option(True, "do not make report.html, which reads up to 5,000 images again", REDUCE)
+    dry_run: bool = option(False, "show what would be deleted, and delete nothing", PRUNE)
+    master: str | None = option(
+        None, "address of the Spark master; without it Spark uses all cores of this machine", *EVERY, metavar="URL"
+    )
+    ui: bool = option(False, "serve Spark's web UI while the run lasts", *EVERY)
+    verbose: bool = option(False, "show the log of Spark and its workers on the terminal as well", *EVERY)
 
     def __post_init__(self) -> None:
         """Refuse values out of range and options that contradict each other, in the words of the command line."""
-        for option in fields(self):
-            _check(option.name, getattr(self, option.name), option.metadata)
-        chosen = [_flag(name) for name in ("components", "variance", "pca_model") if getattr(self, name) is not None]
+        check(self)
+        chosen = [
+            COMMAND_LINE.name(name)
+            for name in ("components", "variance", "pca_model")
+            if getattr(self, name) is not None
+        ]
         if len(chosen) > 1:
             raise JobError(f"{' and '.join(chosen)} contradict each other: give one of them")
 
@@ -140,45 +147,3 @@ class Settings:
     def from_json(cls, values: dict[str, Any]) -> "Settings":
         """Read what `as_dict` returned; names of other versions are ignored, missing ones have their default."""
         return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _check(name: str, value: object, rules: Any) -> None:
-    if isinstance(value, str) and "choices" in rules and value not in rules["choices"]:
-        raise JobError(f"{_flag(name)} {value} is unknown; it is one of {', '.join(rules['choices'])}")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return
-    low, above, high = rules.get("low"), rules.get("above"), rules.get("high")
-    # Written so that NaN fails every comparison and is refused.
-    if (low is None or value >= low) and (above is None or value > above) and (high is None or value <= high):
-        return
-    bounds = [f"at least {low}"] if low is not None else [f"above {above}"] if above is not None else []
-    bounds += [f"at most {high:,}"] if high is not None else []
-    raise JobError(f"{_flag(name)} {value} is out of range; it is {' and '.join(bounds)}")
-
-
-def add_options(parser: argparse.ArgumentParser, stages: tuple[str, ...]) -> None:
-    """Give a command the options of its stages, each once."""
-    for option in fields(Settings):
-        rules = option.metadata
-        if not set(stages) & set(rules["stages"]):
-            continue
-        if option.type is bool:
-            flag = _flag(f"no_{option.name}" if option.default else option.name)
-            action = "store_false" if option.default else "store_true"
-            parser.add_argument(flag, dest=option.name, action=action, help=rules["help"])
-            continue
-        kinds = [kind for kind in get_args(option.type) if kind is not type(None)] or [option.type]
-        parser.add_argument(
-            _flag(option.name),
-            dest=option.name,
-            type=kinds[0],
-            default=option.default,
-            required=option.default == "",
-            choices=rules.get("choices"),
-            metavar=None if "choices" in rules else rules.get("metavar", {int: "N", float: "X"}.get(kinds[0])),
-            help=rules["help"] + ("" if option.default in (None, "") else " (default: %(default)s)"),
-        )

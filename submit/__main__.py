@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from job.errors import JobError
+from job.options import add_options
 from submit import commands, cost
 from submit.commands import StackContext
-from submit.plan import JobOptions, RunRequest
+from submit.plan import RunRequest, submission_options
 from submit.request.targets import DEFAULT_NAME, DEFAULT_REGION, TARGETS, Application
 
 _EPILOG = """exit status: 0 done; 1 the run failed; 2 something given cannot be used, and nothing was started; 3 the run
@@ -109,9 +110,9 @@ def _run_parser() -> argparse.ArgumentParser:
         )
         + f"\n\n{_EPILOG}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[JobOptions()],
         allow_abbrev=False,
     )
+    add_options(parser, submission_options())
     _add_stack(parser)
     parser.add_argument("--max-executors", type=int, metavar="N", help="at most so many workers beside the driver")
     parser.add_argument("--timeout-minutes", type=int, metavar="N", help="when the service is to end the run")

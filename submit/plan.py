@@ -1,6 +1,5 @@
 """What is asked for: options of the command line and the stack in, the request to send and its bounds out. Pure."""
 
-import argparse
 import re
 import shlex
 import uuid
@@ -9,19 +8,20 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from job.errors import JobError
-from job.settings import FEATURIZE, REDUCE, Settings, add_options
+from job.options import COMMAND_LINE, Option, options_of
+from job.settings import FEATURIZE, REDUCE, Settings
 from submit import cost
 from submit.request.cluster import add_job_flow_steps, run_job_flow, step
 from submit.request.serverless import start_job_run
 from submit.request.targets import TIMEOUT_MINUTES, Application, JobSpec, Target, Workers
 from submit.stack import Stack
 
-# What a run in the cloud does.
 STAGES = (FEATURIZE, REDUCE)
-# The model comes with the stack; the others are for a terminal beside Spark.
-NOT_IN_THE_CLOUD = {"model", "master", "ui", "verbose"}
-# What the stack knows itself, so that it need not be given.
-ADDRESSES = {"images": "the stack's pictures", "output": "the stack's results"}
+# Options of these stages that a submission has not: the model comes with the stack, the others need a terminal
+# beside Spark.
+LOCAL_OPTIONS = {"model", "master", "ui", "verbose"}
+# Addresses that the stack knows, so that a submission need not name them.
+STACK_ADDRESSES = {"images": "the images of the stack", "output": "the results of the stack"}
 A_MILLION = 1_000_000
 CLUSTER_ID = re.compile(r"j-[A-Z0-9]+")
 TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -60,13 +60,7 @@ class RunRequest:
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "RunRequest":
         """Return the request that a parsed command line holds. Raises `JobError` for values that cannot be used."""
-        # By its stages: prune has a --dry-run too.
-        job = {
-            one.name: options[one.name]
-            for one in fields(Settings)
-            if set(STAGES) & set(one.metadata["stages"]) and one.name not in NOT_IN_THE_CLOUD
-        }
-        settings = Settings(**job)
+        settings = Settings(**{option.name: options[option.name] for option in submission_options()})
         own = {one.name: options[one.name] for one in fields(cls) if one.name not in {"settings", "work"}}
         token = own.pop("client_token")
         # Nothing says how many are new: a million.
@@ -170,17 +164,28 @@ def plan(stack: Stack, request: RunRequest) -> Plan:
     )
 
 
+def submission_options() -> tuple[Option, ...]:
+    """Return the options of the job that a submission has."""
+    return tuple(_with_default(each) for each in options_of(Settings, *STAGES) if each.name not in LOCAL_OPTIONS)
+
+
+def _with_default(given: Option) -> Option:
+    if given.name not in STACK_ADDRESSES:
+        return given
+    text = f"s3:// address at or below {STACK_ADDRESSES[given.name]}, which is the default"
+    return replace(given, required=False, metavar="S3", help=text)
+
+
 def job_options(settings: Settings) -> tuple[str, ...]:
     """Return the words for `python -m job run` that say where settings differ from their defaults."""
     words: list[str] = []
-    for option in fields(Settings):
-        value, flag = getattr(settings, option.name), option.name.replace("_", "-")
-        if option.name in {*ADDRESSES, *NOT_IN_THE_CLOUD} or value == option.default:
+    for option in submission_options():
+        value = getattr(settings, option.name)
+        if option.name in STACK_ADDRESSES or value == option.default:
             continue
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            words += [f"--{flag}", str(value)]
+        words += (
+            [COMMAND_LINE.name(option.switch)] if option.type is bool else [COMMAND_LINE.name(option.name), str(value)]
+        )
     return tuple(words)
 
 
@@ -193,21 +198,3 @@ def _check_below(option: str, address: str, *allowed: str) -> None:
         raise JobError(
             f"--{option} {address} is neither {' nor '.join(allowed)} nor below: the job's role may not go elsewhere"
         )
-
-
-class JobOptions(argparse.ArgumentParser):
-    """The options of `python -m job run` that make sense in the cloud: a parent for the submitter's own parser."""
-
-    def __init__(self) -> None:
-        super().__init__(add_help=False)
-        add_options(self, STAGES)
-
-    def add_argument(self, *flags: str, **rules: Any) -> Any:
-        """Add an option of the job; what the stack knows may be left out, what is for a laptop is not there."""
-        name = rules["dest"]
-        if name in NOT_IN_THE_CLOUD:
-            return None
-        if name in ADDRESSES:
-            text = f"s3:// address at or below {ADDRESSES[name]}, which it is by default"
-            rules |= {"required": False, "metavar": "S3", "help": text}
-        return super().add_argument(*flags, **rules)

@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Room -> rooms or modules of ours that it may import. `job` imports nothing of ours; tests and benchmarks import any.
 MAY = {
     "app": {"infra"},
-    "infra": {"submit.request"},
-    "submit": {"job.settings", "job.errors"},
+    "infra": {"submit.request", "job.options", "job.errors"},
+    "submit": {"job.settings", "job.errors", "job.options", "job.command_line", "job.progress"},
     "bootstrap": {"job"},
     "lookup": {"job"},
     "job": set(),
@@ -22,7 +22,7 @@ MAY = {
 
 # The rooms of `job` from the top down: each may import those after it, and all may import the ground below them.
 ROOMS = ("__main__", "stages", "results", "pca", "curation", "features", "images", "spark", "storage")
-GROUND = {"settings", "errors", "progress", "command_line"}
+GROUND = {"settings", "options", "errors", "progress", "command_line"}
 # Rooms that stand side by side: neither may import the other.
 BESIDE = {("pca", "curation"), ("curation", "pca")}
 STAGE_LINES = 250

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from job.errors import JobError
-from job.settings import DEFAULT_MAX_PIXELS, FEATURIZE, PRUNE, REDUCE, Settings, add_options
+from job.options import add_options, options_of
+from job.settings import DEFAULT_MAX_PIXELS, FEATURIZE, PRUNE, REDUCE, Settings
 
 ALLOWED: list[dict[str, Any]] = [
     {"limit": 1},
@@ -90,7 +91,7 @@ def test_the_default_endings_are_those_of_the_formats_that_are_decoded() -> None
 
 def parsed(arguments: str, *stages: str) -> dict[str, Any]:
     parser = argparse.ArgumentParser(exit_on_error=False)
-    add_options(parser, stages)
+    add_options(parser, options_of(Settings, *stages))
     return vars(parser.parse_args(arguments.split()))
 
 
@@ -140,7 +141,7 @@ def test_options_that_are_missing_foreign_or_of_another_kind_are_refused(
 
 def test_help_tells_each_default_once() -> None:
     parser = argparse.ArgumentParser()
-    add_options(parser, (FEATURIZE, REDUCE))
+    add_options(parser, options_of(Settings, FEATURIZE, REDUCE))
     text = " ".join(parser.format_help().split())
     for flag, default in (
         ("--wave-seconds X", "180.0"),
