@@ -30,6 +30,7 @@ help:
 	@echo "make rehearse    AWS played on this machine, from cdk deploy to results in the bucket; ALL=1: each right in turn"
 	@echo "                 TARGET=cluster for EMR on EC2"
 	@echo "make lint        ruff and mypy"
+	@echo "make docs        the documentation site, in build/docs; make docs-generate: its pages that come from the code"
 	@echo "make package     what the cloud runs, in dist/; WEIGHTS=imagenet (the default here) or embedded, ALPHA, SIZE"
 	@echo "make bootstrap   once for each AWS account and region: CDK's own bucket and roles"
 	@echo "make deploy      the stack in AWS; SET='-c region=eu-west-1' for its settings, AWS_PROFILE for the account"
@@ -110,6 +111,20 @@ lint: .venv/all
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
 	@$(VENV) -m mypy
+
+.venv/docs: requirements-docs.txt .venv/run
+	@$(PIP) -r requirements-docs.txt
+	@touch $@
+
+# Warnings are errors, and every link and anchor of the site must lead somewhere.
+.PHONY: docs docs-generate
+docs: .venv/docs
+	@$(VENV) -m sphinx -W -n --keep-going -q -b html -d build/doctrees docs build/docs
+	@$(VENV) -m docs.links build/docs
+	@echo "file://$(CURDIR)/build/docs/index.html"
+
+docs-generate: .venv/all
+	@$(VENV) -m docs.generate
 
 # Here WEIGHTS, ALPHA and SIZE are the cloud's: imagenet, 1.0 and 224 where they are not given.
 package: .venv/all

@@ -89,7 +89,7 @@ def test_a_sentence_says_what_is_wrong_and_what_is_allowed(context: dict[str, An
     assert "\n" not in str(raised.value)
 
 
-def test_the_readme_tells_of_each_setting_under_its_own_name() -> None:
-    readme = (ROOT / "README.md").read_text()
-    missing = [option.name for option in fields(Settings) if f"| `{option.name}` |" not in readme]
+def test_the_documentation_has_each_setting_under_its_own_name() -> None:
+    page = (ROOT / "docs/aws/settings.md").read_text()
+    missing = [option.name for option in fields(Settings) if f"| `{option.name}` |" not in page]
     assert not missing

@@ -147,10 +147,10 @@ def test_larger_networks_are_not_faster() -> None:
                 assert faster >= rate, f"{other} at {smaller} against {alpha} at {size}"
 
 
-def test_readme_tells_what_a_million_pictures_cost() -> None:
-    words = " ".join((ROOT / "README.md").read_text().split())
+def test_the_documentation_has_what_a_million_images_cost() -> None:
+    words = " ".join((ROOT / "docs/aws/cost.md").read_text().split())
     assert str(estimate(1_000_000, Work(1).rate)) in words
-    assert "python -m submit cost --pictures 1000000" in words
+    assert "fruits submit cost --images 1000000" in words
     for count in (10_000, 1_000_000, 10_000_000):
         both = (estimate(count, Work(1).rate, target=target).usd for target in (Application, Cluster))
-        assert f"| {count:,} pictures | {' | '.join(f'{usd:.2f} USD' for usd in both)} |" in words
+        assert f"| {count:,} images | {' | '.join(f'{usd:.2f} USD' for usd in both)} |" in words
