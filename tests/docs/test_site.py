@@ -18,22 +18,9 @@ ROOT_PAGES = [page for page in PAGES if ROOT / "docs" not in page.parents]
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("site")
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-W",
-        "-n",
-        "--keep-going",
-        "-q",
-        "-b",
-        "html",
-        "-d",
-        output / "doctrees",
-    ]
-    done = subprocess.run(
-        [*command, "docs", str(output / "html")], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    options = ["-W", "-n", "--keep-going", "-q", "-b", "html", "-d", str(output / "doctrees")]
+    command = [sys.executable, "-m", "sphinx", *options, "docs", str(output / "html")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     return output / "html"
 
