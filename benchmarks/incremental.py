@@ -19,8 +19,10 @@ from benchmarks.features import session, settings
 from benchmarks.harness import bench, die, parser, timed
 from benchmarks.vectors import FILE_ROWS, RUN, D, write
 from benchmarks.whole_run import time_run
+from job.features.layout import wave_name
 from job.features.model import fingerprint, read_model
-from job.features.table import DataFile, commit, wave_name
+from job.features.snapshot import Counts
+from job.features.wave import DataFile, commit
 from job.results.run_record import current_run
 from job.settings import Settings
 
@@ -63,7 +65,7 @@ def _write(output: Path, name: str, paths: list[Path], rng: np.random.Generator)
     return DataFile(name, len(paths), (output / name).stat().st_size)
 
 
-def beyond(output: Path, seconds: float, counts: dict[str, int]) -> dict[str, float]:
+def beyond(output: Path, seconds: float, counts: Counts) -> dict[str, float]:
     """Return the seconds of each stage of a run that has taken so many, and what no stage has had (`else`).
 
     A run that has not done what it should ends the benchmark.
@@ -72,8 +74,8 @@ def beyond(output: Path, seconds: float, counts: dict[str, int]) -> dict[str, fl
     if record.counts != counts:
         die(f"the run in {output} counts {record.counts} where there are {counts}")
     lines = sum(1 for _ in (output / "pca_matrix.csv").open()) - 1
-    if lines != counts["ok"]:
-        die(f"pca_matrix.csv has {lines} rows where there are {counts['ok']} pictures")
+    if lines != counts.ok:
+        die(f"pca_matrix.csv has {lines} rows where there are {counts.ok} pictures")
     return record.seconds | {"else": seconds - sum(record.seconds.values())}
 
 
@@ -87,7 +89,7 @@ def main() -> None:
     model = inputs.random_model()
     made = store(images, model, options.known)
     total = options.known + options.new
-    counts = {"listed": total, "reused": options.known, "new": options.new, "ok": total, "rejected": 0}
+    counts = Counts(listed=total, reused=options.known, new=options.new, ok=total, rejected=0)
     with bench("incremental", options) as found, tempfile.TemporaryDirectory(dir=inputs.INPUTS) as folder:
         number = 0
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmarks.harness import RESULTS
 from bootstrap.model import import_network
-from job.features.model import DESCRIPTION, TFLITE, ModelDescription, describe
+from job.features.model import DESCRIPTION, TFLITE, ModelDescription
 
 INPUTS = RESULTS / "inputs"
 WEIGHTS = "model.weights.h5"  # in the model's folder, for those that run Keras
@@ -37,14 +37,14 @@ def random_model(alpha: float = 1.0, input_size: int = 224) -> Path:
             architecture="MobileNetV2",
             alpha=alpha,
             input_size=input_size,
-            features=1280,
+            n_features=1280,
             weights="random",
             weights_note="random weights, for timing only",
             weights_sha256="0" * 64,
             preprocessing="RGB, x / 127.5 - 1",
             tflite_sha256=hashlib.sha256(tflite).hexdigest(),
         )
-        (folder / DESCRIPTION).write_bytes(describe(description))
+        (folder / DESCRIPTION).write_bytes(description.to_bytes())
 
     return once(INPUTS / f"random-{alpha:g}-{input_size}", make)
 

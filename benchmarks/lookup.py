@@ -23,8 +23,10 @@ import pyarrow as pa
 from benchmarks import inputs
 from benchmarks.harness import bench, parser, timed
 from bootstrap.model import EMBEDDED_FOLDER
-from job.features.model import FeatureExtractor, decode_options, fingerprint, model_summary, read_model
+from job.features.extractor import FeatureExtractor
+from job.features.model import decode_options, fingerprint, model_summary, read_model
 from job.features.silenced import silenced
+from job.features.snapshot import Counts
 from job.images.color_histogram import COLOR_BINS
 from job.images.decode import decode
 from job.pca.basis import Basis
@@ -71,7 +73,7 @@ def results(folder: Path, pictures: int) -> Path:
         settings=settings,
         model=model_summary(model),
         fingerprint=prints,
-        counts={"listed": pictures, "reused": 0, "new": pictures, "ok": pictures, "rejected": 0},
+        counts=Counts(listed=pictures, reused=0, new=pictures, ok=pictures, rejected=0),
         labels={},
         seconds={},
         images_per_second=0.0,
@@ -118,11 +120,11 @@ def bare_latency(picture: Path, times: int) -> float:
     """Return the median of the seconds that decoding and inferring a picture take."""
     model = read_model(str(EMBEDDED_FOLDER))
     with silenced():
-        engine = FeatureExtractor(model)
+        extractor = FeatureExtractor(model)
     way, data, seconds = decode_options(model, Settings()), picture.read_bytes(), []
     for _ in range(times):
         started = time.perf_counter()
-        engine.features(decode(data, way.input_size).pixels)
+        extractor.extract(decode(data, way.input_size).pixels)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds[times // 10 :])
 

@@ -20,7 +20,8 @@ from benchmarks import vectors
 from benchmarks.harness import Bench, bench, die, parser, watched
 from benchmarks.subprocess_session import Apart, apart, job_session, plain_session
 from job import storage
-from job.features.table import OK, Snapshot
+from job.features.snapshot import Snapshot
+from job.features.table import OK
 from job.pca.basis import fit
 from job.pca.moments import summarize
 
@@ -46,11 +47,11 @@ class Result:
         return float(max(loadings, np.abs(self.shares - other.shares).max()))
 
 
-def job(spark: "SparkSession", output: Path, current: Snapshot, k: int) -> Result:
+def job(spark: "SparkSession", output: Path, snapshot: Snapshot, k: int) -> Result:
     """Reduce a store to its basis as the job does."""
     started = time.perf_counter()
-    summary = summarize(spark, str(output), current, storage.join(str(output), "rejected"), moments=True)
-    basis = fit(summary.moments, k, None, current.fingerprint, {})
+    summary = summarize(spark, str(output), snapshot, storage.join(str(output), "rejected"), moments=True)
+    basis = fit(summary.moments, k, None, snapshot.fingerprint, {})
     return Result(time.perf_counter() - started, basis.components, basis.explained_variance_ratio)
 
 
@@ -90,9 +91,9 @@ def scikit_learn(output: Path, k: int, solver: str | None) -> Result:
 
 def against_others(found: Bench, ours: Apart, theirs: Apart, count: int, k: int) -> None:
     """Time this job's reduction and the others' of a store of so many vectors."""
-    output, current = vectors.store(count)
+    output, snapshot = vectors.store(count)
     contenders: dict[str, Callable[[], Result]] = {
-        "this job": lambda: ours(job, output, current, k),
+        "this job": lambda: ours(job, output, snapshot, k),
         "Spark ML": lambda: theirs(partial(spark_ml, cached=False), output, k),
         "Spark ML, frame cached before": lambda: theirs(partial(spark_ml, cached=True), output, k),
         "Spark ML in the job's session": lambda: ours(partial(spark_ml, cached=False), output, k),

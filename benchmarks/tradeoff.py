@@ -20,7 +20,8 @@ from benchmarks.labeled_sets import Sample, sample
 from benchmarks.neighbours import Interval
 from bootstrap.model import EMBEDDED_FOLDER, IMAGENET_SIZES, ModelSpec, make
 from job.errors import JobError
-from job.features.model import FeatureExtractor, read_model
+from job.features.extractor import FeatureExtractor
+from job.features.model import read_model
 from job.features.silenced import silenced
 from job.images.decode import decode
 from submit import cost
@@ -63,7 +64,7 @@ class Row:
 HEADER = "alpha  size    a second  a million   right                     same   difference         not worse"
 
 
-def engines(options: argparse.Namespace) -> dict[Network, FeatureExtractor]:
+def extractors(options: argparse.Namespace) -> dict[Network, FeatureExtractor]:
     """Return the networks by alpha and input size, the largest, which is the reference, first."""
     weights = options.weights
     if weights == "embedded":
@@ -90,9 +91,9 @@ def _network(weights: str, alpha: float, input_size: int) -> Path:
     return folder
 
 
-def embed(engine: FeatureExtractor, paths: Sequence[Path], input_size: int) -> NDArray[np.float32]:
+def embed(extractor: FeatureExtractor, paths: Sequence[Path], input_size: int) -> NDArray[np.float32]:
     """Return the features [n, d] of pictures, read, decoded and inferred as the job does."""
-    return np.stack([engine.features(decode(path.read_bytes(), input_size).pixels) for path in paths])
+    return np.stack([extractor.extract(decode(path.read_bytes(), input_size).pixels) for path in paths])
 
 
 def judge(
@@ -165,9 +166,9 @@ def main() -> None:
 def run(options: argparse.Namespace, found: Bench) -> None:
     """Time the networks in turn on the sample and report."""
     chosen = sample(options, found)
-    networks = engines(options)
-    for (_, size), engine in networks.items():
-        embed(engine, chosen.paths[:10], size)  # its first pictures take longer
+    networks = extractors(options)
+    for (_, size), extractor in networks.items():
+        embed(extractor, chosen.paths[:10], size)  # its first pictures take longer
     features: dict[Network, NDArray[np.float32]] = {}
 
     def go(one: Network) -> float:

@@ -13,18 +13,10 @@ from numpy.typing import NDArray
 
 from benchmarks import inputs
 from benchmarks.peers.common import lists
-from job.features.table import (
-    BATCH_ROWS,
-    OK,
-    SCHEMA,
-    DataFile,
-    RowMask,
-    Snapshot,
-    commit,
-    features_writer,
-    wave_name,
-    write_snapshot,
-)
+from job.features.layout import wave_name
+from job.features.snapshot import Counts, ModelSummary, RowMask, Snapshot, write_snapshot
+from job.features.table import BATCH_ROWS, OK, SCHEMA, features_writer
+from job.features.wave import DataFile, commit
 from job.images.color_histogram import COLOR_BINS
 
 D = 1280
@@ -62,22 +54,22 @@ def store(count: int) -> tuple[Path, Snapshot]:
             write(folder / name, block(len(rows), seed), pictures)
     lengths = [min(FILE_ROWS, count - start) for start in starts]
     files = [DataFile(name, n, (folder / name).stat().st_size) for name, n in zip(names, lengths, strict=True)]
-    current = Snapshot(
+    snapshot = Snapshot(
         run=RUN,
         fingerprint=_FINGERPRINT,
-        model={"features": D},
+        model=ModelSummary("MobileNetV2", 1.0, 224, D, "none", "", "0" * 64, "0" * 64),
         settings={},
-        counts={"listed": count, "reused": 0, "new": count, "ok": count, "rejected": 0},
+        counts=Counts(listed=count, reused=0, new=count, ok=count, rejected=0),
         labels={"label": count},
         seconds={},
         images_per_second=0.0,
-        row_masks=[RowMask(file, None, file.rows) for file in files],
+        row_masks=tuple(map(RowMask.whole, files)),
     )
     if not done.exists():
         commit(str(folder), wave, files)
-        write_snapshot(str(folder), current)
+        write_snapshot(str(folder), snapshot)
         done.touch()
-    return folder.resolve(), current
+    return folder.resolve(), snapshot
 
 
 def write(path: Path, values: NDArray[np.float32], pictures: dict[str, list[Any]]) -> None:

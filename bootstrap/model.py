@@ -25,7 +25,7 @@ from typing import Any, Protocol
 from bootstrap.folder import replaced
 from job.command_line import add_version, exit_status, new_log
 from job.errors import JobError
-from job.features.model import DESCRIPTION, TFLITE, ModelDescription, describe, read_model
+from job.features.model import DESCRIPTION, TFLITE, ModelDescription, read_model
 from job.features.silenced import silenced
 
 ALPHA = 1.0
@@ -94,7 +94,7 @@ class _KerasModel:
     def describes(self, found: ModelDescription) -> bool:
         """Return whether a model that is there is this one, as far as can be seen without building it."""
         digest = found.weights_sha256 if self.description.weights_sha256 else ""
-        return replace(found, features=0, tflite_sha256="", weights_sha256=digest) == self.description
+        return replace(found, n_features=0, tflite_sha256="", weights_sha256=digest) == self.description
 
 
 def import_network() -> Network:
@@ -167,7 +167,7 @@ def save(
     """
     with replaced(folder) as part:
         (part / TFLITE).write_bytes(tflite)
-        (part / DESCRIPTION).write_bytes(describe(description))
+        (part / DESCRIPTION).write_bytes(description.to_bytes())
         read_model(str(part))
         if check is not None:
             check(part)
@@ -236,7 +236,7 @@ def _build(wanted: _KerasModel, folder: Path, network: Network) -> ModelDescript
     tflite = network.export(model)
     description = replace(
         wanted.description,
-        features=int(model.output_shape[-1]),
+        n_features=int(model.output_shape[-1]),
         weights_sha256=wanted.description.weights_sha256 or sha256(file.read_bytes()),
         tflite_sha256=sha256(tflite),
     )

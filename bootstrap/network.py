@@ -19,7 +19,8 @@ import tensorflow as tf
 
 from bootstrap.sample import FRUITS, SIDES, render_images
 from job.errors import JobError
-from job.features.model import FeatureExtractor, read_model
+from job.features.extractor import FeatureExtractor
+from job.features.model import read_model
 from job.features.silenced import silenced
 from job.images.decode import decode
 
@@ -157,8 +158,8 @@ def check(model: Any, folder: Path) -> None:
     pixels = np.stack([decode(data, size).pixels for _, data in chosen])
     wanted = np.asarray(model(pixels.astype(np.float32) / 127.5 - 1, training=False))
     with silenced():  # LiteRT names its delegate
-        engine = FeatureExtractor(read_model(str(folder)))
-        difference = np.abs(np.stack([engine.features(each) for each in pixels]) - wanted).max()
+        extractor = FeatureExtractor(read_model(str(folder)))
+        difference = np.abs(np.stack([extractor.extract(each) for each in pixels]) - wanted).max()
     if not difference <= TOLERANCE * np.abs(wanted).max():
         raise JobError(
             f"the export differs from Keras by {difference:.2g}, largest feature {np.abs(wanted).max():.2g}:"

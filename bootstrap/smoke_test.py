@@ -49,14 +49,15 @@ def try_inference(folder: str) -> None:
     import numpy as np  # noqa: PLC0415 - found only now
     from PIL import Image  # noqa: PLC0415
 
-    from job.features.model import FeatureExtractor, read_model  # noqa: PLC0415
+    from job.features.extractor import FeatureExtractor  # noqa: PLC0415
+    from job.features.model import read_model  # noqa: PLC0415
     from job.images.decode import decode  # noqa: PLC0415
 
     file = io.BytesIO()
     Image.new("RGB", (300, 200), "orange").save(file, "JPEG")
     model = read_model(folder)
-    features = FeatureExtractor(model).features(decode(file.getvalue(), model.description.input_size).pixels)
-    if features.shape != (model.description.features,) or not np.isfinite(features).all():
+    features = FeatureExtractor(model).extract(decode(file.getvalue(), model.description.input_size).pixels)
+    if features.shape != (model.description.n_features,) or not np.isfinite(features).all():
         raise ValueError(f"an inference gave {features}")
 
 

@@ -22,6 +22,7 @@ from job.storage.lock import locked
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from job.features.snapshot import Counts
     from job.results.run_record import RunRecord
 
 _EPILOG = """exit status: 0 done; 1 the run failed, or what it wrote is not right; 2 something given cannot be used, and
@@ -100,7 +101,7 @@ def _run(settings: Settings, log: Log, started: float) -> None:
 
     progress = terminal()
     model = featurize.check(settings)
-    reduce.check_reduction(settings, fingerprint(model, settings), model.description.features)
+    reduce.check_reduction(settings, fingerprint(model, settings), model.description.n_features)
     _say_opening(progress, settings, model.description.name, model.description.weights_note)
 
     def stages(spark: "SparkSession") -> "RunRecord":
@@ -116,19 +117,19 @@ def _featurize(settings: Settings, log: Log, started: float) -> None:
     progress = terminal()
     model = featurize.check(settings)
     _say_opening(progress, settings, model.description.name, model.description.weights_note)
-    current = _with_session(settings, log, progress, lambda spark: featurize.featurize(spark, settings, progress))
-    print(f"\n{_counts(current.counts)}; {time.monotonic() - started:.1f} s in all")
+    snapshot = _with_session(settings, log, progress, lambda spark: featurize.featurize(spark, settings, progress))
+    print(f"\n{_counts(snapshot.counts)}; {time.monotonic() - started:.1f} s in all")
     print(f"features in {storage.join(storage.absolute(settings.output), 'features')}; read the current ones with")
     print(f'  from job.features.table import read_features; read_features("{settings.output}").to_pandas()')
 
 
 def _reduce(settings: Settings, log: Log, started: float) -> None:
-    from job.features.table import read_snapshot  # noqa: PLC0415
+    from job.features.snapshot import read_snapshot  # noqa: PLC0415
     from job.stages import reduce  # noqa: PLC0415
 
     progress = terminal()
-    current = read_snapshot(storage.absolute(settings.output))
-    reduce.check_reduction(settings, current.fingerprint, current.model["features"])
+    snapshot = read_snapshot(storage.absolute(settings.output))
+    reduce.check_reduction(settings, snapshot.fingerprint, snapshot.model.n_features)
     record = _with_session(settings, log, progress, lambda spark: reduce.reduce(spark, settings, progress))
     _say_results(settings, record, log, started)
 
@@ -144,7 +145,7 @@ def _report(settings: Settings, log: Log, started: float) -> None:
 
 
 def _check(settings: Settings, log: Log, started: float) -> None:
-    from job.features.table import read_snapshot  # noqa: PLC0415
+    from job.features.snapshot import read_snapshot  # noqa: PLC0415
     from job.stages.check import check  # noqa: PLC0415
 
     progress = terminal()
@@ -161,7 +162,7 @@ def _check(settings: Settings, log: Log, started: float) -> None:
 
 
 def _prune(settings: Settings, log: Log, started: float) -> None:
-    from job.features.table import read_snapshot  # noqa: PLC0415
+    from job.features.snapshot import read_snapshot  # noqa: PLC0415
     from job.stages.prune import prune  # noqa: PLC0415
 
     progress = terminal()
@@ -180,11 +181,11 @@ def _say_opening(progress: Progress, settings: Settings, model: str, note: str) 
     progress.say(f"output  {storage.absolute(settings.output)}")
 
 
-def _counts(counts: dict[str, int]) -> str:
-    plural = "" if counts["listed"] == 1 else "s"
+def _counts(counts: "Counts") -> str:
+    plural = "" if counts.listed == 1 else "s"
     return (
-        f"{counts['listed']:,} image{plural}: {counts['ok']:,} ok, {counts['rejected']:,} rejected;"
-        f" {counts['reused']:,} reused, {counts['new']:,} new"
+        f"{counts.listed:,} image{plural}: {counts.ok:,} ok, {counts.rejected:,} rejected;"
+        f" {counts.reused:,} reused, {counts.new:,} new"
     )
 
 

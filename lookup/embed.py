@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from job import storage
 from job.errors import JobError
-from job.features.model import FeatureExtractor, Model, decode_options, fingerprint, read_model
+from job.features.extractor import FeatureExtractor
+from job.features.model import Model, decode_options, fingerprint, read_model
 from job.features.silenced import silenced
 from job.images.color_histogram import color_histogram
 from job.images.sandbox import DecodeOptions, Decoder
@@ -82,7 +83,7 @@ class Embedder:
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         with silenced():  # LiteRT tells on standard error which delegate it has
-            self._engine = FeatureExtractor(recipe.model)
+            self._extractor = FeatureExtractor(recipe.model)
         self._decoder = Decoder(recipe.way, isolated=True)
 
     def __enter__(self) -> "Embedder":
@@ -100,7 +101,7 @@ class Embedder:
     def point(self, data: bytes) -> Point:
         """Return where a picture lies; raises `Rejected` with the reason for one that cannot be used."""
         pixels = self._decoder.decode(data).pixels
-        features, colours = self._engine.features(pixels), color_histogram(pixels)
+        features, colours = self._extractor.extract(pixels), color_histogram(pixels)
         coordinates, residuals = locate(self._recipe.basis, features[None], colours[None])
         return Point(coordinates[0], float(residuals[0]))
 

@@ -17,7 +17,7 @@ from bootstrap.model import ModelSpec
 from bootstrap.package import build
 from job.command_line import Log
 from job.errors import JobError
-from job.features.model import ModelDescription, describe
+from job.features.model import ModelDescription
 from job.settings import Settings
 from job.spark.session import local_session
 
@@ -75,7 +75,7 @@ def make_tiny_model(folder: Path, seed: int, features: int = 16) -> Path:
         architecture="tiny",
         alpha=1.0,
         input_size=32,
-        features=features,
+        n_features=features,
         weights=f"random, seed {seed}",
         weights_note="for tests",
         weights_sha256="0" * 64,
@@ -84,7 +84,7 @@ def make_tiny_model(folder: Path, seed: int, features: int = 16) -> Path:
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.tflite").write_bytes(tflite)
-    (folder / "model.json").write_bytes(describe(description))
+    (folder / "model.json").write_bytes(description.to_bytes())
     return folder
 
 

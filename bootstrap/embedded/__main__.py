@@ -23,7 +23,8 @@ from bootstrap.embedded.orchard import Orchard
 from bootstrap.embedded.training import ALPHA, INPUT_SIZE, Recipe, describe, train
 from bootstrap.model import EMBEDDED_FOLDER, EMBEDDED_NOTE, PREPROCESSING, import_network, save, sha256
 from job.errors import JobError
-from job.features.model import FeatureExtractor, ModelDescription, read_model
+from job.features.extractor import FeatureExtractor
+from job.features.model import ModelDescription, read_model
 from job.features.silenced import silenced
 from job.images.decode import decode
 
@@ -90,11 +91,11 @@ def embedder(folder: Path) -> Embed:
     """Load a model folder as the job does; gives a function from encoded images to features (n, d)."""
     model = read_model(str(folder))
     with silenced():  # LiteRT names its delegate
-        engine = FeatureExtractor(model)
-        engine.features(np.zeros((model.description.input_size, model.description.input_size, 3), np.uint8))
+        extractor = FeatureExtractor(model)
+        extractor.extract(np.zeros((model.description.input_size, model.description.input_size, 3), np.uint8))
 
     def embed(images: Sequence[bytes]) -> Features:
-        return np.stack([engine.features(decode(data, model.description.input_size).pixels) for data in images])
+        return np.stack([extractor.extract(decode(data, model.description.input_size).pixels) for data in images])
 
     return embed
 

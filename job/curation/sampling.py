@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from job import storage
-from job.features.table import OK, RowMask, Snapshot, deal, read_batches
+from job.features.snapshot import RowMask, Snapshot, deal
+from job.features.table import OK, read_batches
 from job.images.decode import Rejected
 from job.images.fetch import prefetch
 from job.images.listing import ListedImage
@@ -95,9 +96,9 @@ class Sample:
     digests: list[bytes]
 
 
-def survey(spark: "SparkSession", output: str, current: Snapshot) -> Survey:
+def survey(spark: "SparkSession", output: str, snapshot: Snapshot) -> Survey:
     """Read what is known of every current picture but its features, once; raises `RunError`."""
-    shares = deal(current.row_masks, 2 * parallelism(spark))
+    shares = deal(snapshot.row_masks, 2 * parallelism(spark))
     found = Survey()
     for part in run_tasks(spark, partial(_survey, output), shares):
         found.add(part)

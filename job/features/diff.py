@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from job import storage
-from job.features.table import REJECTED, DataFile, RowMask, read_file
+from job.features.snapshot import RowMask
+from job.features.table import REJECTED, read_file
+from job.features.wave import DataFile
 from job.images.listing import ListedImage, Listing, write_parts
 from job.spark.session import parallelism
 from job.spark.tasks import RESULT_SCHEMA, collect_results, map_items, result_row

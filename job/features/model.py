@@ -1,17 +1,15 @@
-"""A model folder in, features out: reads and verifies `model.tflite` and `model.json`, runs LiteRT on one thread."""
+"""The model folder: `model.tflite`, and `model.json` that describes it; reads and verifies both."""
 
 import hashlib
 import io
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from job import storage
 from job.errors import JobError
+from job.features.snapshot import ModelSummary
 from job.images.decode import DECODER_VERSION
 from job.images.sandbox import DecodeOptions
 from job.settings import Settings
@@ -23,7 +21,7 @@ DESCRIPTION = "model.json"
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What `model.json` says.
+    """The content of `model.json`.
 
     Attributes
     ----------
@@ -33,8 +31,8 @@ class ModelDescription:
         Width multiplier.
     input_size : int
         Side of the square input, in pixels.
-    features : int
-        Length of the vector that the network gives.
+    n_features : int
+        Length of the vector that the network gives; `features` in JSON.
     weights : str
         Where the weights come from: `embedded`, `imagenet` or a file's name.
     weights_note : str
@@ -50,7 +48,7 @@ class ModelDescription:
     architecture: str
     alpha: float
     input_size: int
-    features: int
+    n_features: int
     weights: str
     weights_note: str
     weights_sha256: str
@@ -64,6 +62,28 @@ class ModelDescription:
         return (
             f"{self.architecture} alpha {self.alpha:g}, {self.input_size} x {self.input_size}, {self.weights} weights"
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the description as JSON-ready values."""
+        return {_JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "ModelDescription":
+        """Return the description that `to_json` gave; keys that it does not know are left out.
+
+        Raises
+        ------
+        KeyError
+            For a description that lacks a value.
+        """
+        return cls(**{each.name: values[_JSON_KEYS.get(each.name, each.name)] for each in fields(cls)})
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes of `model.json`."""
+        return (json.dumps(self.to_json(), indent=2) + "\n").encode()
+
+
+_JSON_KEYS = {"n_features": "features"}
 
 
 @dataclass(frozen=True)
@@ -119,8 +139,8 @@ def _unzipped(path: str) -> tuple[bytes, bytes]:
 
 def _describe(folder: str, text: bytes) -> ModelDescription:
     try:
-        fields: dict[str, Any] = json.loads(text)
-        found = fields["format"]
+        values: dict[str, Any] = json.loads(text)
+        found = values["format"]
     except (ValueError, TypeError, KeyError):
         raise JobError(f"the model at {folder} is damaged: {DESCRIPTION} is not a model's description") from None
     if found != FORMAT:
@@ -128,44 +148,10 @@ def _describe(folder: str, text: bytes) -> ModelDescription:
             f"the model at {folder} has format {found}, this version reads format {FORMAT}; build it anew with"
             " python -m bootstrap.model"
         )
-    known = ModelDescription.__dataclass_fields__.keys()
     try:
-        return ModelDescription(**{name: value for name, value in fields.items() if name in known})
-    except TypeError as error:
-        raise JobError(f"the model at {folder} is damaged: {DESCRIPTION}: {error}") from None
-
-
-def describe(description: ModelDescription) -> bytes:
-    """Return the bytes of `model.json` for a description."""
-    return (json.dumps(asdict(description), indent=2) + "\n").encode()
-
-
-class FeatureExtractor:
-    """LiteRT with a model loaded: one picture at a time on one thread, as one task has one core.
-
-    Batch 1 on one thread was the fastest of what was measured: 149 images a second a core for MobileNetV2 1.0.
-    """
-
-    def __init__(self, model: Model) -> None:
-        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - slow to load, and only workers infer
-
-        try:
-            self._interpreter = Interpreter(model_content=model.tflite, num_threads=1)
-            self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise JobError(f"LiteRT cannot load the model: {error}") from None
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
-        self._values = np.empty(self._interpreter.get_input_details()[0]["shape"], np.float32)
-
-    def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the features [d] float32 of one picture's pixels [input_size, input_size, 3] uint8."""
-        np.divide(pixels, np.float32(127.5), out=self._values[0])
-        self._values -= 1
-        self._interpreter.set_tensor(self._input, self._values)
-        self._interpreter.invoke()
-        result: NDArray[np.float32] = self._interpreter.get_tensor(self._output)[0]
-        return result
+        return ModelDescription.from_json(values)
+    except KeyError as error:
+        raise JobError(f"the model at {folder} is damaged: {DESCRIPTION}: {error.args[0]} is missing") from None
 
 
 def fingerprint(model: Model, settings: Settings) -> str:
@@ -179,16 +165,16 @@ def decode_options(model: Model, settings: Settings) -> DecodeOptions:
     return DecodeOptions(size, settings.mode, settings.max_pixels, settings.decode_seconds, settings.decode_bytes)
 
 
-def model_summary(model: Model) -> dict[str, Any]:
-    """Return what `run.json` says of the model."""
-    told = model.description
-    return {
-        "name": told.architecture,
-        "alpha": told.alpha,
-        "input_size": told.input_size,
-        "features": told.features,
-        "weights": told.weights,
-        "weights_note": told.weights_note,
-        "weights_sha256": told.weights_sha256,
-        "sha256": told.tflite_sha256,
-    }
+def model_summary(model: Model) -> ModelSummary:
+    """Return what `_CURRENT.json` and `run.json` keep of the model's description."""
+    description = model.description
+    return ModelSummary(
+        name=description.architecture,
+        alpha=description.alpha,
+        input_size=description.input_size,
+        n_features=description.n_features,
+        weights=description.weights,
+        weights_note=description.weights_note,
+        weights_sha256=description.weights_sha256,
+        sha256=description.tflite_sha256,
+    )

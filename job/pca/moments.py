@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from job import storage
-from job.features.table import OK, REJECTED_SCHEMA, RowMask, Snapshot, deal, read_batches, vectors
+from job.features.snapshot import RowMask, Snapshot, deal
+from job.features.table import OK, REJECTED_SCHEMA, read_batches, vectors
 from job.pca.basis import Moments, merge_all
 from job.spark.session import parallelism
 from job.spark.tasks import run_tasks
@@ -51,7 +52,7 @@ class Summary:
     rejected_parts: list[str]
 
 
-def summarize(spark: "SparkSession", output: str, current: Snapshot, rejected: str, *, moments: bool) -> Summary:
+def summarize(spark: "SparkSession", output: str, snapshot: Snapshot, rejected: str, *, moments: bool) -> Summary:
     """Read the current features of an output once.
 
     Parameters
@@ -67,8 +68,8 @@ def summarize(spark: "SparkSession", output: str, current: Snapshot, rejected: s
         For features that cannot be read.
     """
     shares = [
-        _Share(output, some, current.model["features"], moments, storage.join(rejected, f"part-{number:05d}.parquet"))
-        for number, some in enumerate(deal(current.row_masks, min(MOMENT_TASKS, 2 * parallelism(spark))))
+        _Share(output, some, snapshot.model.n_features, moments, storage.join(rejected, f"part-{number:05d}.parquet"))
+        for number, some in enumerate(deal(snapshot.row_masks, min(MOMENT_TASKS, 2 * parallelism(spark))))
     ]
     return _merge(run_tasks(spark, _summarise, shares))
 

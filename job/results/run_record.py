@@ -6,6 +6,7 @@ from typing import Any
 
 from job import storage
 from job.errors import JobError
+from job.features.snapshot import Counts, ModelSummary
 from job.pca.basis_file import BASIS
 from job.settings import Settings
 
@@ -51,12 +52,12 @@ class RunRecord:
     results : ResultFolders
     settings : Settings
         Of the featurize stage and of the reduction.
-    model : dict
-        The model that made the features: `job.features.model.model_summary`.
+    model : ModelSummary
+        The model that made the features.
     fingerprint : str
         Of the model and the decoding.
-    counts : dict
-        Number of images `listed`, `reused`, `new`, `ok` and `rejected`.
+    counts : Counts
+        Numbers of images.
     labels : dict
         Number of listed images by label; the key of images without one is empty.
     seconds : dict
@@ -80,9 +81,9 @@ class RunRecord:
     run: str
     results: ResultFolders
     settings: Settings
-    model: dict[str, Any]
+    model: ModelSummary
     fingerprint: str
-    counts: dict[str, int]
+    counts: Counts
     labels: dict[str, int]
     seconds: dict[str, float]
     images_per_second: float
@@ -110,7 +111,7 @@ class RunRecord:
         return fields | {
             "results": self.results.to_json(),
             "settings": self.settings.as_dict(),
-            "model": self.model | {"fingerprint": fingerprint},
+            "model": self.model.to_json() | {"fingerprint": fingerprint},
             "explained_variance_ratio": list(self.explained_variance_ratio),
         }
 
@@ -129,14 +130,13 @@ class RunRecord:
             found = fields.get("format", FORMAT)
             if found != FORMAT:
                 raise JobError(f"{source} has format {found}, this version reads format {FORMAT}; use a newer version")
-            model = dict(fields["model"])
             return cls(
                 run=fields["run"],
                 results=ResultFolders.from_json(fields["results"]),
                 settings=Settings.from_json(fields["settings"]),
-                fingerprint=model.pop("fingerprint"),
-                model=model,
-                counts=dict(fields["counts"]),
+                model=ModelSummary.from_json(fields["model"]),
+                fingerprint=fields["model"]["fingerprint"],
+                counts=Counts.from_json(fields["counts"]),
                 labels=dict(fields["labels"]),
                 seconds=dict(fields["seconds"]),
                 images_per_second=float(fields["images_per_second"]),

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from job import storage
-from job.features.table import Snapshot
+from job.features.snapshot import Snapshot
 from job.pca.basis import Basis
 from job.pca.moments import Summary
 from job.results.tables import RESULTS_SCHEMA
@@ -58,17 +58,17 @@ def read_back(part: ResultsPart) -> Readback:
     return found
 
 
-def validate(current: Snapshot, summary: Summary, parts: list[Readback], basis: Basis) -> dict[str, str]:
+def validate(snapshot: Snapshot, summary: Summary, parts: list[Readback], basis: Basis) -> dict[str, str]:
     """Compare what was read back with what was listed; return for each check `RIGHT`, or what is wrong."""
-    counts = current.counts
+    counts = snapshot.counts
     paths = np.concatenate([part.paths for part in parts]) if parts else np.zeros(0, np.uint64)
     labels = sum((part.labels for part in parts), Counter[str]())
     return {
-        "features rows": _same(summary.ok.total() + summary.rejected.total(), counts["listed"]),
-        "features labels": _same(dict(summary.ok + summary.rejected), current.labels),
+        "features rows": _same(summary.ok.total() + summary.rejected.total(), counts.listed),
+        "features labels": _same(dict(summary.ok + summary.rejected), snapshot.labels),
         "features finite": _same(summary.not_finite, 0),
-        "results rows": _same(len(paths), counts["ok"]),
-        "results distinct paths": _same(len(np.unique(paths)), counts["ok"]),
+        "results rows": _same(len(paths), counts.ok),
+        "results distinct paths": _same(len(np.unique(paths)), counts.ok),
         "results labels": _same(dict(labels), dict(summary.ok)),
         "results dimensions": _same(sum(part.wrong_length for part in parts), 0),
         "results finite": _same(sum(part.not_finite for part in parts), 0),

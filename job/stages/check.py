@@ -13,22 +13,11 @@ import pyarrow.parquet as pq
 
 from job import storage
 from job.errors import JobError, RunError
+from job.features.layout import model_folder, models, work_folder
 from job.features.model import read_model
-from job.features.table import (
-    OK,
-    SCHEMA,
-    RowMask,
-    Snapshot,
-    committed,
-    deal,
-    model_folder,
-    models,
-    read_batches,
-    read_file,
-    read_snapshot,
-    vectors,
-    work_folder,
-)
+from job.features.snapshot import RowMask, Snapshot, deal, read_snapshot
+from job.features.table import OK, SCHEMA, read_batches, read_file, vectors
+from job.features.wave import committed
 from job.pca.basis import Basis
 from job.pca.basis_file import read_basis
 from job.pca.moments import COLUMNS, summarize
@@ -83,30 +72,30 @@ def check(spark: "SparkSession", settings: Settings, progress: Progress | None =
         Where there is nothing to check.
     """
     output, progress = storage.absolute(settings.output), progress or Progress()
-    current = read_snapshot(output)
+    snapshot = read_snapshot(output)
     ship(spark)
-    faults = list(_check_store(output, current))
-    progress.say(f"store: {len(models(output))} models' features; current: {current.counts['listed']:,} images")
+    faults = list(_check_store(output, snapshot))
+    progress.say(f"store: {len(models(output))} models' features; current: {snapshot.counts.listed:,} images")
     # A file that is known to be damaged would only be found again by each later look.
     if faults:
         return faults
     run = read_run(output)
     if run is None:
         progress.say(f"no {RUN}: nothing has been reduced yet")
-    elif run.counts != current.counts or run.fingerprint != current.fingerprint:
+    elif run.counts != snapshot.counts or run.fingerprint != snapshot.fingerprint:
         progress.say("the results are of an earlier listing than the features; python -m job reduce makes them anew")
         run = None
     try:
-        faults = list(_check_values(spark, output, current, run))
+        faults = list(_check_values(spark, output, snapshot, run))
     except RunError as error:
         return [Fault(str(error), _DELETE)]
     if run:
-        progress.say(f"results: {run.counts['ok']:,} rows of {run.components} components")
+        progress.say(f"results: {run.counts.ok:,} rows of {run.components} components")
         faults += _check_texts(output, run)
     return faults
 
 
-def _check_store(output: str, current: Snapshot) -> Iterator[Fault]:
+def _check_store(output: str, snapshot: Snapshot) -> Iterator[Fault]:
     """Compare each committed file's length with its marker, and the model with what is said of it."""
     for fingerprint in models(output):
         try:
@@ -122,7 +111,7 @@ def _check_store(output: str, current: Snapshot) -> Iterator[Fault]:
                 continue
             if length != file.bytes:
                 yield Fault(f"{file.name} has {length} bytes where {file.bytes} were committed", _AGAIN)
-    for folder in (model_folder(output, current.fingerprint), storage.join(output, "model")):
+    for folder in (model_folder(output, snapshot.fingerprint), storage.join(output, "model")):
         if not storage.exists(folder):
             continue
         try:
@@ -130,16 +119,16 @@ def _check_store(output: str, current: Snapshot) -> Iterator[Fault]:
         except JobError as error:
             yield Fault(str(error).split(";")[0], _AGAIN)
             continue
-        if found != current.model["sha256"] and storage.name(folder) == "_model":
+        if found != snapshot.model.sha256 and storage.name(folder) == "_model":
             yield Fault(f"the model in {folder} is not the one that made the features beside it", _AGAIN)
 
 
-def _check_values(spark: "SparkSession", output: str, current: Snapshot, run: RunRecord | None) -> Iterator[Fault]:
+def _check_values(spark: "SparkSession", output: str, snapshot: Snapshot, run: RunRecord | None) -> Iterator[Fault]:
     """Read all rows of the features and, where there are results of them, of the results."""
-    run_tasks(spark, partial(_read_rest, output), deal(current.row_masks, 4 * parallelism(spark)))
-    rejected = storage.join(work_folder(output, current.run), "rejected-check")
+    run_tasks(spark, partial(_read_rest, output), deal(snapshot.row_masks, 4 * parallelism(spark)))
+    rejected = storage.join(work_folder(output, snapshot.run), "rejected-check")
     try:
-        summary = summarize(spark, output, current, rejected, moments=False)
+        summary = summarize(spark, output, snapshot, rejected, moments=False)
     finally:
         storage.remove(rejected)
     if run is None:
@@ -152,12 +141,12 @@ def _check_values(spark: "SparkSession", output: str, current: Snapshot, run: Ru
     except (JobError, FileNotFoundError) as error:
         yield Fault(f"the results cannot be read: {error}", _REDUCE)
         return
-    if basis.fingerprint != current.fingerprint:
+    if basis.fingerprint != snapshot.fingerprint:
         yield Fault("the basis was fitted to features of another model", _REDUCE)
-    for what, result in validate(current, summary, found, basis).items():
+    for what, result in validate(snapshot, summary, found, basis).items():
         if result != RIGHT:
             yield Fault(f"{what}: {result}", _DELETE if what.startswith("features") else _REDUCE)
-    yield from _check_coordinates(spark, output, current, basis, parts)
+    yield from _check_coordinates(spark, output, snapshot, basis, parts)
     yield from _check_index(spark, output, run, parts)
 
 
@@ -184,7 +173,7 @@ def _check_index(spark: "SparkSession", output: str, run: RunRecord, parts: list
     if named != {storage.name(part).removesuffix(".parquet") for part in parts} or told != (
         run.run,
         run.fingerprint,
-        run.counts["ok"],
+        run.counts.ok,
         run.components,
     ):
         yield Fault(f"the index at {folder} is not of these results", _REDUCE)
@@ -211,12 +200,12 @@ def _is_indexed(folder: str, digests: dict[str, str], part: str) -> bool:
 
 
 def _check_coordinates(
-    spark: "SparkSession", output: str, current: Snapshot, basis: Basis, parts: list[str]
+    spark: "SparkSession", output: str, snapshot: Snapshot, basis: Basis, parts: list[str]
 ) -> Iterator[Fault]:
     """Compare the results, path by path, with the features projected anew."""
     from pyspark.sql import functions as f  # noqa: PLC0415 - only with Spark
 
-    both = _expected(spark, output, current, basis).join(_found(spark, parts), "path", "full")
+    both = _expected(spark, output, snapshot, basis).join(_found(spark, parts), "path", "full")
     apart = f.array_max(f.zip_with("expected", "found", lambda a, b: f.abs(a - b)))
     size = f.array_max(f.transform("expected", f.abs))
     alone = f.sum((f.col("expected").isNull() | f.col("found").isNull()).cast("long"))
@@ -227,8 +216,8 @@ def _check_coordinates(
         yield Fault(f"the results differ from the features' projection by {row[0]}, largest value {row[1]}", _REDUCE)
 
 
-def _expected(spark: "SparkSession", output: str, current: Snapshot, basis: Basis) -> "DataFrame":
-    d = current.model["features"]
+def _expected(spark: "SparkSession", output: str, snapshot: Snapshot, basis: Basis) -> "DataFrame":
+    d = snapshot.model.n_features
 
     def project(row_masks: list[RowMask]) -> Iterator[pa.RecordBatch]:
         for rows in read_batches(output, row_masks, ["path", "status", "features"]):
@@ -238,7 +227,7 @@ def _expected(spark: "SparkSession", output: str, current: Snapshot, basis: Basi
                 {"path": usable.column("path"), "expected": pa.array(values, pa.list_(pa.float64()))}
             )
 
-    groups = deal(current.row_masks, 4 * parallelism(spark))
+    groups = deal(snapshot.row_masks, 4 * parallelism(spark))
     return map_items(spark, groups, project, "path string, expected array<double>")
 
 
@@ -254,7 +243,7 @@ def _found(spark: "SparkSession", parts: list[str]) -> "DataFrame":
 
 def _check_texts(output: str, run: RunRecord) -> Iterator[Fault]:
     """Count the rows of the CSV files."""
-    wanted = {REJECTED_CSV: run.counts["rejected"]} | ({CSV: run.counts["ok"]} if run.settings.csv else {})
+    wanted = {REJECTED_CSV: run.counts.rejected} | ({CSV: run.counts.ok} if run.settings.csv else {})
     for name, rows in wanted.items():
         try:
             with storage.open_input(storage.join(output, name)) as file:

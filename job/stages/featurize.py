@@ -16,36 +16,12 @@ from numpy.typing import NDArray
 from job import storage
 from job.errors import JobError
 from job.features.diff import subtract
-from job.features.model import (
-    DESCRIPTION,
-    TFLITE,
-    FeatureExtractor,
-    Model,
-    decode_options,
-    fingerprint,
-    model_summary,
-    read_model,
-)
-from job.features.table import (
-    BATCH_ROWS,
-    OK,
-    REJECTED,
-    SCHEMA,
-    DataFile,
-    RowMask,
-    Snapshot,
-    commit,
-    committed,
-    drop_damaged,
-    drop_uncommitted,
-    features_writer,
-    model_folder,
-    new_run,
-    remove_runs,
-    wave_name,
-    work_folder,
-    write_snapshot,
-)
+from job.features.extractor import FeatureExtractor
+from job.features.layout import model_folder, new_run, remove_runs, wave_name, work_folder
+from job.features.model import DESCRIPTION, TFLITE, Model, decode_options, fingerprint, model_summary, read_model
+from job.features.snapshot import Counts, RowMask, Snapshot, write_snapshot
+from job.features.table import BATCH_ROWS, OK, REJECTED, SCHEMA, features_writer
+from job.features.wave import DataFile, commit, committed, drop_damaged, drop_uncommitted
 from job.images.color_histogram import color_histogram
 from job.images.decode import Rejected
 from job.images.fetch import check_readable, prefetch, refusal
@@ -129,31 +105,25 @@ def _featurize(spark: "SparkSession", settings: Settings, model: Model, progress
     seconds["featurize"] = time.monotonic() - started
 
     statuses += difference.reused
-    current = Snapshot(
+    snapshot = Snapshot(
         run=run,
         fingerprint=model_print,
         model=model_summary(model),
         settings=settings.as_dict(),
-        counts={
-            "listed": listing.rows,
-            "reused": reused,
-            "new": new,
-            "ok": statuses[OK],
-            "rejected": statuses[REJECTED],
-        },
+        counts=Counts(listed=listing.rows, reused=reused, new=new, ok=statuses[OK], rejected=statuses[REJECTED]),
         labels=dict(sorted(listing.labels.items())),
         seconds=seconds,
         images_per_second=new / seconds["featurize"] if new else 0.0,
-        row_masks=difference.row_masks + [RowMask(file, None, file.rows) for file in files],
+        row_masks=(*difference.row_masks, *map(RowMask.whole, files)),
     )
     if statuses.total() != listing.rows:
         raise AssertionError(f"{listing.rows} images were listed and {statuses.total()} accounted for")
     check_held(output)
-    write_snapshot(output, current)
+    write_snapshot(output, snapshot)
     remove_runs(output, "work", keep=run)
     for name in ("listing", "todo"):
         storage.remove(storage.join(work, name))
-    return current
+    return snapshot
 
 
 def check(settings: Settings) -> Model:
@@ -301,7 +271,7 @@ def _infer_or_refusal(task: _Task) -> tuple[DataFile, Counter[str]] | Permission
 def _infer(task: _Task) -> tuple[DataFile, Counter[str]]:
     """Infer one task's images, in a worker: write its features file, return it and the counts by status."""
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool keeps 40 MB more, and here saves no time
-    engine = _engine(model_folder(task.plan.output, task.plan.fingerprint))
+    extractor = _extractor(model_folder(task.plan.output, task.plan.fingerprint))
     # No attempt writes over another's file: only the one that the driver hears of counts.
     name = f"{task.target}-{secrets.token_hex(4)}.parquet"
     address = storage.join(task.plan.output, name)
@@ -311,7 +281,7 @@ def _infer(task: _Task) -> tuple[DataFile, Counter[str]]:
         with features_writer(path) as writer:
             rows: list[dict[str, Any]] = []
             for image, data in prefetch(_images(task.slices), task.plan.way.memory_bytes):
-                row = _row(image, data, decoder, engine) | {"run": task.plan.run}
+                row = _row(image, data, decoder, extractor) | {"run": task.plan.run}
                 statuses[row["status"]] += 1
                 rows.append(row)
                 if len(rows) == BATCH_ROWS:
@@ -324,7 +294,7 @@ def _infer(task: _Task) -> tuple[DataFile, Counter[str]]:
 
 
 @cache
-def _engine(folder: str) -> FeatureExtractor:
+def _extractor(folder: str) -> FeatureExtractor:
     """Load the model once a worker process, not once a task."""
     return FeatureExtractor(read_model(folder))
 
@@ -337,7 +307,7 @@ def _images(slices: list[_Slice]) -> Iterator[ListedImage]:
         yield from (ListedImage(**row) for row in table.to_pylist())
 
 
-def _row(image: ListedImage, data: bytes | Rejected, decoder: Decoder, engine: FeatureExtractor) -> dict[str, Any]:
+def _row(image: ListedImage, data: bytes | Rejected, decoder: Decoder, extractor: FeatureExtractor) -> dict[str, Any]:
     row: dict[str, Any] = {
         "path": image.path,
         "label": image.label,
@@ -350,7 +320,7 @@ def _row(image: ListedImage, data: bytes | Rejected, decoder: Decoder, engine: F
         picture = decoder.decode(data)
     except Rejected as rejected:
         return row | {"status": REJECTED, "reason": rejected.reason, "error": rejected.error}
-    vectors = {"features": engine.features(picture.pixels), "colours": color_histogram(picture.pixels)}
+    vectors = {"features": extractor.extract(picture.pixels), "colours": color_histogram(picture.pixels)}
     return row | {"status": OK, "width": picture.width, "height": picture.height} | vectors
 
 

@@ -5,21 +5,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from job import storage
-from job.features.table import (
-    SCHEMA,
-    DataFile,
-    RowMask,
-    commit,
-    committed,
-    drop_uncommitted,
-    features_writer,
-    models,
-    new_run,
-    read_batches,
-    read_snapshot,
-    wave_name,
-    write_snapshot,
-)
+from job.features.layout import models, new_run, wave_name
+from job.features.snapshot import RowMask, read_snapshot, write_snapshot
+from job.features.table import SCHEMA, features_writer, read_batches
+from job.features.wave import DataFile, commit, committed, drop_uncommitted
 from job.progress import Progress
 from job.settings import Settings
 from job.spark.session import ship
@@ -66,13 +55,13 @@ def prune(spark: "SparkSession", settings: Settings, progress: Progress | None =
 
 
 def _prune(spark: "SparkSession", output: str, progress: Progress, *, dry_run: bool) -> Pruned:
-    current = read_snapshot(output)
-    chosen = {row_mask.file.name: row_mask for row_mask in current.row_masks}
-    others = [name for name in models(output) if name != current.fingerprint]
+    snapshot = read_snapshot(output)
+    chosen = {row_mask.file.name: row_mask for row_mask in snapshot.row_masks}
+    others = [name for name in models(output) if name != snapshot.fingerprint]
     stale: list[str] = []
     moving: list[RowMask] = []
     rows = 0
-    for wave, members in groupby(committed(output, current.fingerprint), key=lambda file: file.name.rsplit("/", 1)[0]):
+    for wave, members in groupby(committed(output, snapshot.fingerprint), key=lambda file: file.name.rsplit("/", 1)[0]):
         files = list(members)
         kept = [chosen[file.name] for file in files if file.name in chosen]
         unused = sum(file.rows for file in files) - sum(row_mask.rows for row_mask in kept)
@@ -87,15 +76,15 @@ def _prune(spark: "SparkSession", output: str, progress: Progress, *, dry_run: b
     ship(spark)
     drop_uncommitted(output)
     if moving:
-        wave = wave_name(current.fingerprint, new_run(), 0)
+        wave = wave_name(snapshot.fingerprint, new_run(), 0)
         tasks = [_Rewrite(output, one, f"{wave}/part-{index:05d}.parquet") for index, one in enumerate(moving)]
         with progress.counting("moved", sum(one.rows for one in moving)) as update:
             files = run_tasks(spark, _rewrite, tasks, update, lambda task: task.row_mask.rows)
         commit(output, wave, files)
         moved = {one.file.name for one in moving}
-        row_masks = [one for one in current.row_masks if one.file.name not in moved]
-        row_masks += [RowMask(file, None, file.rows) for file in files]
-        write_snapshot(output, replace(current, row_masks=row_masks))
+        row_masks = [one for one in snapshot.row_masks if one.file.name not in moved]
+        row_masks += map(RowMask.whole, files)
+        write_snapshot(output, replace(snapshot, row_masks=tuple(row_masks)))
     check_held(output)
     for folder in [*stale, *(f"features/model={name}" for name in others)]:
         storage.remove(storage.join(output, folder))

@@ -14,19 +14,10 @@ import pyarrow.parquet as pq
 
 from job import __version__, storage
 from job.errors import JobError, RunError
+from job.features.layout import model_folder, remove_runs, work_folder
 from job.features.model import DESCRIPTION, TFLITE
-from job.features.table import (
-    OK,
-    RowMask,
-    Snapshot,
-    deal,
-    model_folder,
-    read_batches,
-    read_snapshot,
-    remove_runs,
-    vectors,
-    work_folder,
-)
+from job.features.snapshot import RowMask, Snapshot, deal, read_snapshot
+from job.features.table import OK, read_batches, vectors
 from job.images.color_histogram import COLOR_BINS
 from job.images.decode import DECODER_VERSION
 from job.pca.basis import Basis, Moments, fit
@@ -86,11 +77,11 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
     output, progress = storage.absolute(settings.output), progress or Progress()
     read_snapshot(output)  # an output without features is refused before anything is written to it
     with locked(output, progress):
-        current = read_snapshot(output)
-        known = check_reduction(settings, current.fingerprint, current.model["features"])
+        snapshot = read_snapshot(output)
+        known = check_reduction(settings, snapshot.fingerprint, snapshot.model.n_features)
         ship(spark)
         # Every reduction has parts of its own, also of features that were reduced before.
-        work = _Work(output, f"{current.run}-{secrets.token_hex(2)}", current)
+        work = _Work(output, f"{snapshot.run}-{secrets.token_hex(2)}", snapshot)
         try:
             record = _reduce(spark, settings, work, known, progress)
         except BaseException:
@@ -134,12 +125,11 @@ class _Work:
 
     output: str
     run: str
-    current: Snapshot
+    snapshot: Snapshot
 
     @property
-    def features(self) -> int:
-        length: int = self.current.model["features"]
-        return length
+    def n_features(self) -> int:
+        return self.snapshot.model.n_features
 
     @property
     def model(self) -> str:
@@ -155,42 +145,42 @@ class _Work:
 
     @property
     def rejected(self) -> str:
-        return storage.join(work_folder(self.output, self.current.run), f"rejected-{self.run}")
+        return storage.join(work_folder(self.output, self.snapshot.run), f"rejected-{self.run}")
 
 
 def _reduce(
     spark: "SparkSession", settings: Settings, work: _Work, known: Basis | None, progress: Progress
 ) -> RunRecord:
-    current, seconds, clock = work.current, dict(work.current.seconds), _Clock()
+    snapshot, seconds, clock = work.snapshot, dict(work.snapshot.seconds), _Clock()
     cores = parallelism(spark)
-    summary = summarize(spark, work.output, current, work.rejected, moments=known is None)
+    summary = summarize(spark, work.output, snapshot, work.rejected, moments=known is None)
     if not summary.ok:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.most_common())
         raise RunError(f"no image can be used; rejected: {reasons}")
-    basis = known or _fit(settings, summary.moments, current)
+    basis = known or _fit(settings, summary.moments, snapshot)
     saved = basis.to_bytes()
     storage.write(storage.join(work.output, work.model, BASIS), saved)
     _say_components(progress, settings, basis, known)
     seconds["pca"] = clock.lap()
 
     k = len(basis.components)
-    groups = deal(current.row_masks, max(cores, -(-summary.ok.total() * k // _TASK_VALUES)))
+    groups = deal(snapshot.row_masks, max(cores, -(-summary.ok.total() * k // _TASK_VALUES)))
     written = run_tasks(spark, _project, [_Projection(work, *group) for group in enumerate(groups)])
     index = [part for part in written if part]
     write_description(storage.join(work.output, work.index), _describe(work, saved, k, index))
     parts = [storage.join(work.output, work.results, _parquet(part)) for part in index]
     seconds["results"] = clock.lap()
     validation = validate(
-        current, summary, run_tasks(spark, read_back, [ResultsPart(part, k) for part in parts]), basis
+        snapshot, summary, run_tasks(spark, read_back, [ResultsPart(part, k) for part in parts]), basis
     )
     faults = [f"{what}: {result}" for what, result in validation.items() if result != RIGHT]
     if faults:
         raise RunError(f"what was written is not right, and is not named as a result: {'; '.join(faults)[:1000]}")
     seconds["validate"] = clock.lap()
 
-    write_rejected(storage.join(work.output, REJECTED_CSV), summary.rejected_parts, current.counts["rejected"])
+    write_rejected(storage.join(work.output, REJECTED_CSV), summary.rejected_parts, snapshot.counts.rejected)
     if settings.csv:
-        write_matrix(storage.join(work.output, CSV), parts, k, current.counts["ok"])
+        write_matrix(storage.join(work.output, CSV), parts, k, snapshot.counts.ok)
     else:
         storage.remove(storage.join(work.output, CSV))
     seconds["csv"] = clock.lap()
@@ -199,14 +189,14 @@ def _reduce(
         run=work.run,
         results=ResultFolders.of_run(work.run),
         settings=replace(
-            Settings.from_json(current.settings), **{name: getattr(settings, name) for name in _REDUCTION_SETTINGS}
+            Settings.from_json(snapshot.settings), **{name: getattr(settings, name) for name in _REDUCTION_SETTINGS}
         ),
-        model=current.model,
-        fingerprint=current.fingerprint,
-        counts=current.counts,
-        labels=current.labels,
+        model=snapshot.model,
+        fingerprint=snapshot.fingerprint,
+        counts=snapshot.counts,
+        labels=snapshot.labels,
         seconds={stage: round(value, 3) for stage, value in seconds.items()},
-        images_per_second=round(current.images_per_second, 2),
+        images_per_second=round(snapshot.images_per_second, 2),
         components=k,
         explained_variance_ratio=tuple(basis.explained_variance_ratio.tolist()),
         pca_fitted_to=basis.n,
@@ -216,7 +206,7 @@ def _reduce(
     if not settings.report:
         remove_report(work.output)
         return record
-    write_report(spark, work.output, current, record)
+    write_report(spark, work.output, snapshot, record)
     return replace(record, seconds=record.seconds | {"report": round(clock.lap(), 3)})
 
 
@@ -236,8 +226,8 @@ class _Clock:
         return took
 
 
-def _fit(settings: Settings, moments: Moments, current: Snapshot) -> Basis:
-    return fit(moments, _components(settings), settings.variance, current.fingerprint, settings.as_dict())
+def _fit(settings: Settings, moments: Moments, snapshot: Snapshot) -> Basis:
+    return fit(moments, _components(settings), settings.variance, snapshot.fingerprint, settings.as_dict())
 
 
 def _components(settings: Settings) -> int | None:
@@ -288,7 +278,7 @@ def _projected(task: _Projection, basis: Basis) -> Iterator[pa.RecordBatch]:
     for batch in read_batches(task.work.output, task.row_masks, ["path", "label", "status", "features", "colours"]):
         usable = batch.filter(pc.equal(batch.column("status"), OK))
         shares = vectors(usable, COLOR_BINS, "colours")
-        coordinates, residuals = locate(basis, vectors(usable, task.work.features), shares)
+        coordinates, residuals = locate(basis, vectors(usable, task.work.n_features), shares)
         columns = [
             usable.column("path"),
             usable.column("label").cast(schema.field("label").type),
@@ -304,7 +294,7 @@ def _parquet(part: IndexPart) -> str:
 
 def _describe(work: _Work, basis: bytes, k: int, parts: list[IndexPart]) -> IndexDescription:
     sha256, rows = hashlib.sha256(basis).hexdigest(), sum(part.rows for part in parts)
-    return IndexDescription(work.run, work.current.fingerprint, sha256, rows, k, tuple(parts))
+    return IndexDescription(work.run, work.snapshot.fingerprint, sha256, rows, k, tuple(parts))
 
 
 def _versions(spark: "SparkSession") -> dict[str, str]:
@@ -317,7 +307,7 @@ def _versions(spark: "SparkSession") -> dict[str, str]:
 def _publish(work: _Work, record: RunRecord) -> None:
     """Name the new results in `run.json`, after all they need is there; then remove the old."""
     check_held(work.output)
-    kept = model_folder(work.output, work.current.fingerprint)
+    kept = model_folder(work.output, work.snapshot.fingerprint)
     for name in (TFLITE, DESCRIPTION):
         storage.write(storage.join(work.output, "model", name), storage.read(storage.join(kept, name)))
     write_run(work.output, record)

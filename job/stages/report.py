@@ -25,7 +25,7 @@ from job.curation.outliers import outliers
 from job.curation.page import page_file
 from job.curation.sampling import TILE, Sample, Survey, sample, survey
 from job.errors import JobError
-from job.features.table import Snapshot, read_snapshot
+from job.features.snapshot import Snapshot, read_snapshot
 from job.progress import Progress
 from job.results.run_record import RunRecord, current_run
 from job.results.tables import REJECTED_CSV, write_csv
@@ -73,28 +73,28 @@ def report(spark: "SparkSession", settings: Settings, progress: Progress | None 
     """
     output, progress = storage.absolute(settings.output), progress or Progress()
     with locked(output, progress):
-        current, run = check_report(output)
+        snapshot, run = check_report(output)
         ship(spark)
-        write_report(spark, output, current, run)
+        write_report(spark, output, snapshot, run)
 
 
 def check_report(output: str) -> tuple[Snapshot, RunRecord]:
     """Return the current features and results that a report is about; raises `JobError` where there are none."""
-    current, run = read_snapshot(output), current_run(output)
-    if not run.run.startswith(current.run):
+    snapshot, run = read_snapshot(output), current_run(output)
+    if not run.run.startswith(snapshot.run):
         raise JobError(
             f"the features in {output} are newer than the results; bring those up to date with:"
             f" python -m job reduce --output {output}"
         )
-    return current, run
+    return snapshot, run
 
 
-def write_report(spark: "SparkSession", output: str, current: Snapshot, run: RunRecord) -> None:
+def write_report(spark: "SparkSession", output: str, snapshot: Snapshot, run: RunRecord) -> None:
     """Write `report.html` and its lists for results that are in place."""
-    found = survey(spark, output, current)
+    found = survey(spark, output, snapshot)
     folder = storage.join(output, run.results.pca_results)
     parts = [entry.address for entry in storage.scan(folder) if entry.address.endswith(".parquet")]
-    pictures = sample(spark, found, parts, Settings.from_json(current.settings))
+    pictures = sample(spark, found, parts, Settings.from_json(snapshot.settings))
     told = _Told(pictures)
     for name, rows in told.lists().items():
         table = pa.Table.from_pylist(rows, LISTS[name])
@@ -216,7 +216,7 @@ def _data(output: str, found: Survey, run: RunRecord, told: _Told, shown: int) -
     data: dict[str, Any] = {
         "made": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "output": output,
-        "counts": run.counts,
+        "counts": run.counts.to_json(),
         "labels": [[label or None, count] for label, count in labels[:_LABELS]],
         "other_labels": len(labels[_LABELS:]),
         "sizes": [[width, height, count] for (width, height), count in sizes[:_SIZES]],
@@ -264,7 +264,7 @@ def _data(output: str, found: Survey, run: RunRecord, told: _Told, shown: int) -
     _renumber(data, {row: point for point, row in enumerate(rows)})
     missing = sum(not pictures.digests[row] for row in rows)
     data["sample"] = {
-        "of": run.counts["ok"],
+        "of": run.counts.ok,
         "neighbours": len(pictures.paths),
         "shown": len(rows),
         "missing": missing,

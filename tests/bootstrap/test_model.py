@@ -13,14 +13,15 @@ from bootstrap.embedded.evaluation import leave_one_out
 from bootstrap.model import EMBEDDED_FOLDER, ModelSpec, make
 from bootstrap.sample import render_images
 from job.errors import JobError
-from job.features.model import FeatureExtractor, describe, read_model
+from job.features.extractor import FeatureExtractor
+from job.features.model import read_model
 from job.images.decode import decode
 
 
 def test_embedded_folder_is_whole_and_small() -> None:
     whole = read_model(str(EMBEDDED_FOLDER))
     said = whole.description
-    assert (said.architecture, said.alpha, said.input_size, said.features) == ("MobileNetV2", 0.35, 224, 1280)
+    assert (said.architecture, said.alpha, said.input_size, said.n_features) == ("MobileNetV2", 0.35, 224, 1280)
     assert said.weights == "embedded"
     assert "rendered fruit" in said.weights_note
     assert "not on ImageNet" in said.weights_note
@@ -28,9 +29,9 @@ def test_embedded_folder_is_whole_and_small() -> None:
 
 
 def test_embedded_model_tells_fruit_apart() -> None:
-    engine = FeatureExtractor(read_model(str(EMBEDDED_FOLDER)))
+    extractor = FeatureExtractor(read_model(str(EMBEDDED_FOLDER)))
     chosen = [(name.split("/")[0], data) for name, data in render_images()][::6]
-    features = np.stack([engine.features(decode(data, 224).pixels) for _, data in chosen])
+    features = np.stack([extractor.extract(decode(data, 224).pixels) for _, data in chosen])
     assert leave_one_out(features, [label for label, _ in chosen]) > 0.9
 
 
@@ -71,7 +72,7 @@ def test_same_model_is_left_and_another_is_noticed(tmp_path: Path) -> None:
     assert make(ModelSpec("embedded", 0.35, 224), folder) == (made, False)
     assert (folder / "model.tflite").stat().st_mtime_ns == before
     other = replace(made, weights="mine.h5")
-    (folder / "model.json").write_bytes(describe(other))
+    (folder / "model.json").write_bytes(other.to_bytes())
     assert make(ModelSpec("embedded"), folder) == (made, True)
     (folder / "model.tflite").write_bytes(b"damaged")
     assert make(ModelSpec("embedded"), folder) == (made, True)

@@ -18,7 +18,8 @@ import pytest
 from bootstrap.model import EMBEDDED_FOLDER, ModelSpec, make
 from bootstrap.sample import render_images
 from job.errors import JobError
-from job.features.model import FeatureExtractor, read_model
+from job.features.extractor import FeatureExtractor
+from job.features.model import read_model
 from job.images.decode import decode
 
 network = pytest.importorskip("bootstrap.network", reason="TensorFlow is not installed", exc_type=ImportError)
@@ -78,14 +79,14 @@ def test_export_gives_what_keras_gives(keras_model: Any, weights: Path, tmp_path
     assert (written["format"], written["alpha"], written["input_size"], written["features"]) == (1, ALPHA, SIZE, 1280)
     assert written["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m"]
-    engine = FeatureExtractor(read_model(str(tmp_path / "m")))
+    extractor = FeatureExtractor(read_model(str(tmp_path / "m")))
     chosen = [data for _, data in itertools.islice(render_images(), 7, None, 40)]
     pixels = np.stack([decode(data, SIZE).pixels for data in chosen])
     wanted = keras_model.predict(pixels / np.float32(127.5) - 1, verbose=0)
-    got = np.stack([engine.features(each) for each in pixels])
+    got = np.stack([extractor.extract(each) for each in pixels])
     assert np.abs(got - wanted).max() <= 1e-4 * np.abs(wanted).max()
     assert np.abs(wanted).max() > 0
-    assert made.features == got.shape[1]
+    assert made.n_features == got.shape[1]
     # The same model is there already.
     before = (tmp_path / "m" / "model.tflite").stat().st_mtime_ns
     assert make(ModelSpec(str(weights), ALPHA, SIZE), tmp_path / "m") == (made, False)

@@ -13,17 +13,9 @@ from pyspark.sql import SparkSession
 
 from job import storage
 from job.features.diff import subtract
-from job.features.table import (
-    OK,
-    REJECTED,
-    SCHEMA,
-    DataFile,
-    commit,
-    committed,
-    drop_uncommitted,
-    read_batches,
-    wave_name,
-)
+from job.features.layout import wave_name
+from job.features.table import OK, REJECTED, SCHEMA, read_batches
+from job.features.wave import DataFile, commit, committed, drop_uncommitted
 from job.images.listing import ListedImage, write_parts
 from job.spark.session import ship
 

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
 
+from job.features.snapshot import Counts
 from job.features.table import read_features
 from job.images.decode import DecodedImage, Rejected, decode
 from job.images.sandbox import DecodeOptions, Decoder
@@ -255,13 +256,13 @@ def test_a_run_with_hostile_pictures_finishes_and_rejects_each_for_its_reason(
 
     # Known is known, until it is asked for. This session has no hostile decoders: to it they are no images.
     settings = replace(settings, output=str(output))
-    assert featurize(spark, settings).counts == {"listed": 43, "reused": 43, "new": 0, "ok": 40, "rejected": 3}
+    assert featurize(spark, settings).counts == Counts(listed=43, reused=43, new=0, ok=40, rejected=3)
     assert rejections(output) == reasons
     again = featurize(spark, replace(settings, retry_rejected=True))
-    assert again.counts == {"listed": 43, "reused": 40, "new": 3, "ok": 40, "rejected": 3}
+    assert again.counts == Counts(listed=43, reused=40, new=3, ok=40, rejected=3)
     assert rejections(output) == dict.fromkeys(reasons, "not an image")
     assert len(features(output)) == 43
-    assert featurize(spark, settings).counts["reused"] == 43
+    assert featurize(spark, settings).counts.reused == 43
     assert rejections(output) == dict.fromkeys(reasons, "not an image")
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from job.features.snapshot import Counts, ModelSummary
 from job.results.run_record import ResultFolders, RunRecord
 from job.settings import Settings
 
@@ -13,9 +14,9 @@ def run_record(**changes: Any) -> RunRecord:
         run="20250101T000000-abcdef-0123",
         results=ResultFolders.of_run("20250101T000000-abcdef-0123"),
         settings=Settings(images="/Äpfel", output="/out", components=2),
-        model={"name": "tiny", "alpha": 1.0, "sha256": "0" * 64},
+        model=ModelSummary("tiny", 1.0, 32, 16, "random", "for tests", "1" * 64, "0" * 64),
         fingerprint="0123456789abcdef",
-        counts={"listed": 3, "reused": 1, "new": 2, "ok": 2, "rejected": 1},
+        counts=Counts(listed=3, reused=1, new=2, ok=2, rejected=1),
         labels={"Äpfel": 2, "": 1},
         seconds={"featurize": 1.5, "pca": 0.1 + 0.2},
         images_per_second=1.33,

@@ -14,6 +14,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from job.errors import RunError
+from job.features.snapshot import Counts
 from job.features.table import read_features
 from job.settings import Settings
 from job.stages.check import check
@@ -158,7 +159,7 @@ def test_a_plain_second_run_completes_what_storage_has_lost(name: str, spark: Sp
     before = features()
     lost = pq.read_metadata(features_file(copied)).num_rows
     FAULTS[name][0](copied)
-    assert featurize(spark, copied).counts == {"listed": 41, "reused": 41 - lost, "new": lost, "ok": 40, "rejected": 1}
+    assert featurize(spark, copied).counts == Counts(listed=41, reused=41 - lost, new=lost, ok=40, rejected=1)
     reduce(spark, copied)
     assert features() == before
     assert check(spark, copied) == []

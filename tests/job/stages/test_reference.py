@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 
 from bootstrap import model as bootstrap_model
 from job.errors import JobError
+from job.features.snapshot import Counts
 from job.features.table import read_features
 from job.results.run_record import RunRecord
 from job.settings import Settings
@@ -61,7 +62,7 @@ def leave_one_out(vectors: NDArray[np.floating[Any]], labels: list[str]) -> int:
 
 def test_the_496_pictures_give_the_reference_figures(reference: tuple[Settings, RunRecord]) -> None:
     settings, result = reference
-    assert result.counts == {"listed": 496, "reused": 0, "new": 496, "ok": 496, "rejected": 0}
+    assert result.counts == Counts(listed=496, reused=0, new=496, ok=496, rejected=0)
     assert result.labels == {"Apple Braeburn": 164, "Banana": 166, "Clementine": 166}
     _, labels, vectors = frames(settings.output)
     assert vectors.shape == (496, 1280)

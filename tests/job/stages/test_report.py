@@ -147,11 +147,11 @@ def test_the_sample_is_the_same_for_every_number_of_tasks(
     run: Run, spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(settings)
-    current, _ = report.check_report(settings.output)
+    snapshot, _ = report.check_report(settings.output)
     monkeypatch.setattr(survey, "SAMPLE", 10)
-    expected = survey._survey(settings.output, current.row_masks).sample
+    expected = survey._survey(settings.output, list(snapshot.row_masks)).sample
     found = survey.Survey()
-    for row_mask in current.row_masks:
+    for row_mask in snapshot.row_masks:
         found.add(survey._survey(settings.output, [row_mask]))
     assert len(expected) == 10
     assert found.sample == expected

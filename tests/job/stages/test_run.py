@@ -16,7 +16,8 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from job.errors import JobError, RunError
-from job.features.table import read_features, read_snapshot
+from job.features.snapshot import Counts, read_snapshot
+from job.features.table import read_features
 from job.results.run_record import RunRecord
 from job.settings import Settings
 from job.stages.featurize import featurize
@@ -55,7 +56,7 @@ def test_every_image_gets_one_row_with_its_label_and_the_files_agree(spark: Spar
     result = run(spark, settings)
     output = Path(settings.output)
     assert result.to_json() == run_json(output)
-    assert result.counts == {"listed": 36, "reused": 0, "new": 36, "ok": 36, "rejected": 0}
+    assert result.counts == Counts(listed=36, reused=0, new=36, ok=36, rejected=0)
     assert result.labels == LABELS
     assert set(result.validation.values()) == {"ok"}
     assert len(result.explained_variance_ratio) == result.components == 5
@@ -105,7 +106,7 @@ def test_second_run_infers_nothing_and_gives_the_same(spark: SparkSession, setti
     run(spark, settings)
     first, coordinates = features(settings), matrix(settings)
     result = run(spark, settings)
-    assert result.counts == {"listed": 36, "reused": 36, "new": 0, "ok": 36, "rejected": 0}
+    assert result.counts == Counts(listed=36, reused=36, new=0, ok=36, rejected=0)
     assert features(settings) == first
     again = matrix(settings)
     assert list(again["path"]) == list(coordinates["path"])
@@ -126,7 +127,7 @@ def test_one_added_one_changed_one_removed(spark: SparkSession, settings: Settin
     shutil.copy(images / "cherry" / "002.jpg", changed)
     removed.unlink()
     result = run(spark, settings)
-    assert result.counts == {"listed": 36, "reused": 34, "new": 2, "ok": 36, "rejected": 0}
+    assert result.counts == Counts(listed=36, reused=34, new=2, ok=36, rejected=0)
     after = features(settings)
     assert set(after) == set(before) - {str(removed)} | {str(added)}
     assert {path for path in after if after[path] != before.get(path)} == {str(added), str(changed)}
@@ -138,7 +139,7 @@ def test_an_image_only_touched_is_inferred_again_to_the_same(spark: SparkSession
     run(spark, settings)
     before = features(settings)
     os.utime(Path(settings.images, "apple", "000.jpg"), (1, 1))
-    assert run(spark, settings).counts["new"] == 1
+    assert run(spark, settings).counts.new == 1
     assert features(settings) == before
 
 
@@ -149,21 +150,21 @@ def test_another_model_infers_all_again_and_mixes_nothing(
     before = features(settings)
     other = replace(settings, model=str(make_tiny_model(tmp_path / "other", seed=2)))
     second = run(spark, other)
-    assert second.counts["new"] == 36
+    assert second.counts.new == 36
     assert second.fingerprint != first.fingerprint
     after = features(other)
     assert all(after[path] != before[path] for path in before)
     # And back: the first model's features are still there.
-    assert run(spark, settings).counts["new"] == 0
+    assert run(spark, settings).counts.new == 0
     assert features(settings) == before
     kept = json.loads(Path(settings.output, "model", "model.json").read_text())
-    assert kept["tflite_sha256"] == first.model["sha256"]
+    assert kept["tflite_sha256"] == first.model.sha256
 
 
 def test_another_mode_or_pixel_limit_is_noticed(spark: SparkSession, settings: Settings) -> None:
     run(spark, settings)
-    assert run(spark, replace(settings, mode="exact")).counts["new"] == 36
-    assert featurize(spark, replace(settings, max_pixels=1000)).counts["rejected"] == 36
+    assert run(spark, replace(settings, mode="exact")).counts.new == 36
+    assert featurize(spark, replace(settings, max_pixels=1000)).counts.rejected == 36
 
 
 def test_what_cannot_be_used_is_a_rejected_row(spark: SparkSession, settings: Settings) -> None:
@@ -173,13 +174,13 @@ def test_what_cannot_be_used_is_a_rejected_row(spark: SparkSession, settings: Se
     whole = (images / "apple" / "000.jpg").read_bytes()
     (images / "banana" / "half.jpg").write_bytes(whole[: len(whole) // 2])
     result = run(spark, settings)
-    assert result.counts == {"listed": 39, "reused": 0, "new": 39, "ok": 36, "rejected": 3}
+    assert result.counts == Counts(listed=39, reused=0, new=39, ok=36, rejected=3)
     with Path(settings.output, "rejected.csv").open(newline="") as file:
         rows = {Path(row["path"]).name: row["reason"] for row in csv.DictReader(file, delimiter=";")}
     assert rows == {"empty.jpg": "zero bytes", "=text.jpg": "not an image", "half.jpg": "truncated"}
     assert len(pd.read_parquet(Path(settings.output, "pca_results"))) == 36
     # Known rejections are not tried again.
-    assert run(spark, settings).counts == {"listed": 39, "reused": 39, "new": 0, "ok": 36, "rejected": 3}
+    assert run(spark, settings).counts == Counts(listed=39, reused=39, new=0, ok=36, rejected=3)
 
 
 def test_all_rejected_fails_in_words(spark: SparkSession, tmp_path: Path, tiny_model: Path) -> None:
@@ -237,13 +238,7 @@ def test_a_basis_of_another_model_is_refused(spark: SparkSession, settings: Sett
 def test_fewer_images_listed_drop_out_and_come_back(spark: SparkSession, settings: Settings) -> None:
     run(spark, settings)
     before = features(settings)
-    assert run(spark, replace(settings, limit=10)).counts == {
-        "listed": 10,
-        "reused": 10,
-        "new": 0,
-        "ok": 10,
-        "rejected": 0,
-    }
+    assert run(spark, replace(settings, limit=10)).counts == Counts(listed=10, reused=10, new=0, ok=10, rejected=0)
     assert len(features(settings)) == 10
     apples = replace(settings, images=str(Path(settings.images, "apple")))
     # Seen from their own folder they have no label, though the store knew one.
@@ -251,7 +246,7 @@ def test_fewer_images_listed_drop_out_and_come_back(spark: SparkSession, setting
     table = read_features(settings.output)
     assert isinstance(table, pa.Table)
     assert table.column("label").null_count == table.num_rows == 12
-    assert run(spark, settings).counts["new"] == 0
+    assert run(spark, settings).counts.new == 0
     assert features(settings) == before
 
 
@@ -266,7 +261,7 @@ def test_a_run_without_its_marker_does_not_count(spark: SparkSession, settings: 
     before = features(settings)
     [marker] = Path(settings.output, "features").glob("model=*/wave=*/_COMMIT.json")
     marker.unlink()
-    assert run(spark, settings).counts["new"] == 36
+    assert run(spark, settings).counts.new == 36
     assert features(settings) == before
     assert not marker.parent.exists()
 
@@ -276,11 +271,11 @@ def test_short_waves_commit_as_they_go(
 ) -> None:
     monkeypatch.setattr("job.stages.featurize.FIRST_RATE", 4)
     monkeypatch.setattr("job.stages.featurize.WAVE_GROWTH", 0)
-    current = featurize(spark, replace(settings, wave_seconds=1))
+    snapshot = featurize(spark, replace(settings, wave_seconds=1))
     waves = list(Path(settings.output, "features").glob("model=*/wave=*/_COMMIT.json"))
     assert len(waves) > 2
     assert sum(json.loads(marker.read_text())["rows"] for marker in waves) == 36
-    assert current.counts["ok"] == 36
+    assert snapshot.counts.ok == 36
 
 
 def test_prune_deletes_what_is_not_current_and_nothing_else(
@@ -299,7 +294,7 @@ def test_prune_deletes_what_is_not_current_and_nothing_else(
     assert features(settings) == before
     stored = pd.read_parquet(Path(settings.output, "features"))
     assert sorted(stored["path"]) == sorted(before)
-    assert run(spark, settings).counts == {"listed": 31, "reused": 31, "new": 0, "ok": 31, "rejected": 0}
+    assert run(spark, settings).counts == Counts(listed=31, reused=31, new=0, ok=31, rejected=0)
     assert prune(spark, settings).rows == 0
 
 

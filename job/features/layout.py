@@ -1,0 +1,68 @@
+"""The folders of the features table and of a run's work below an output: their names, and which of them are there.
+
+features/model=<fingerprint>/wave=<run>-<number>/   rows, written by the workers
+features/model=<fingerprint>/_model/                the model folder that made them
+work/run=<run>/                                     what a run needs beside its results
+"""
+
+import secrets
+from datetime import UTC, datetime
+
+from job import storage
+
+
+def new_run() -> str:
+    """Return a name for a run; names sort by time."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def wave_name(fingerprint: str, run: str, number: int) -> str:
+    """Return a wave's folder below the output; names sort by time."""
+    return f"features/model={fingerprint}/wave={run}-{number:04d}"
+
+
+def model_name(fingerprint: str) -> str:
+    """Return, below the output, the folder of all features that one model made."""
+    return f"features/model={fingerprint}"
+
+
+def model_folder(output: str, fingerprint: str) -> str:
+    """Return the address of the kept model folder that made these features."""
+    return storage.join(output, model_name(fingerprint), "_model")
+
+
+def work_name(run: str) -> str:
+    """Return, below the output, the folder of what a run needs beside its results: its listing, its row masks."""
+    return f"work/run={run}"
+
+
+def work_folder(output: str, run: str) -> str:
+    """Return the address of a run's work folder."""
+    return storage.join(output, work_name(run))
+
+
+def models(output: str) -> list[str]:
+    """Return the fingerprints of all models that the table has features of."""
+    return [storage.name(folder).removeprefix("model=") for folder in subfolders(output, "features", "model=")]
+
+
+def waves(output: str, fingerprint: str) -> list[str]:
+    """Return the folders, below the output, of a model's waves, oldest first, committed or not."""
+    return subfolders(output, model_name(fingerprint), "wave=")
+
+
+def remove_runs(output: str, folder: str, keep: str) -> None:
+    """Delete the parts `run=…` of a folder of the output, all but one."""
+    for part in subfolders(output, folder, "run="):
+        if part != f"{folder}/run={keep}":
+            storage.remove(storage.join(output, part))
+
+
+def subfolders(output: str, folder: str, start: str) -> list[str]:
+    """Return the folders in a folder whose names start so, as addresses below the output, sorted."""
+    try:
+        entries = list(storage.scan(storage.join(output, folder)))
+    except FileNotFoundError:
+        return []
+    names = sorted(storage.name(entry.address) for entry in entries if entry.is_folder)
+    return [f"{folder}/{name}" for name in names if name.startswith(start)]
