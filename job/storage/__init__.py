@@ -1,29 +1,13 @@
 """Files and objects by address: a local path and `s3://bucket/key` are interchangeable.
 
-`from job import storage` and then `storage.read(address)`: these names are the room's interface, `address` is behind
-them, and only `s3` knows the service.
+`from job import storage` and then `storage.read(address)`: these names are the room's interface. `files` chooses
+between `local` and `objects`; only `objects` and the two `s3` modules know the service.
 """
 
-from job.storage.address import (
-    Entry,
-    absolute,
-    create,
-    exists,
-    fetch,
-    is_s3,
-    join,
-    name,
-    open_input,
-    read,
-    read_tagged,
-    remove,
-    scan,
-    split_s3,
-    stat,
-    text,
-    write,
-    write_if,
-)
+from job.storage.address import absolute, is_s3, join, name, split_s3, text
+from job.storage.entry import Entry
+from job.storage.files import create, exists, fetch, open_input, read, remove, scan, stat, write
+from job.storage.objects import read_tagged, write_if
 
 __all__ = [
     "Entry",

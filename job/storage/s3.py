@@ -1,72 +1,99 @@
-"""The connection to S3: clients, patience with faults that pass, and what a refusal means.
+"""The connection to S3: one set of clients a process, and how long and how often they ask.
 
-Each library asks again by itself for most faults; what they leave (an answer that breaks off in obstore's first request
-of an upload and in all of boto3's reading, an object replaced while it is read) is asked for again by `steadily`.
+Each library repeats most failed requests by itself. What they leave (an answer that breaks off in obstore's first
+request of an upload and in all of boto3's reading, an object replaced while it is read) `retried` asks for again.
 """
 
 import errno
 import random
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from job.errors import JobError
+from job.storage.s3_errors import errors, status
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
 T = TypeVar("T")
 
-# S3 answers within a second or so, and 5 MB of an upload pass within 20 s from 2 Mbit/s on: longer silence is a
-# connection that is dead.
-CONNECT_SECONDS = 5.0
-SILENT_SECONDS = 20.0
-# Kept open for the threads that ask at a time (16 list, 16 fetch); of more than are kept each is made anew.
+# Kept open for the threads that ask at a time (16 list, 16 fetch); each connection beyond them is made anew.
 CONNECTIONS = 32
-# Of a whole answer: what a picture of 100 MB takes from 3 Mbit/s on.
-ANSWER_SECONDS = 300.0
-# S3 throttles for seconds, until it has split a busy prefix, and rarely for a minute. Waits double from the first to
-# the longest, each drawn at random, so that workers that were throttled together do not come back together.
-FIRST_WAIT_SECONDS = 0.1
-LONGEST_WAIT_SECONDS = 10.0
-PATIENCE_SECONDS = 60.0
-# The waits of ten come to half a minute, more or less.
-LIBRARY_RETRIES = 10
-# obstore draws between the first wait and the last one times this: with 2, waits would hardly grow.
-DRAWN_UP_TO = 4
-# boto3's retries: its waits begin at 50 ms (1 s where an answer says SlowDown, which one to HEAD cannot) and double to
-# 20 s. Nine come to 13 s on average (55 s); it has no bound in time: with silence each time this makes 3 1/2 minutes.
-BOTO_RETRIES = 9
-# Of `steadily`, each with all the patience of the library below; none begins after PATIENCE_SECONDS.
-ATTEMPTS = 4
 
-# What an account has to allow for an operation; the service itself often says no more than Access Denied.
-_ABSENT = " (or s3:ListBucket, without which S3 refuses what is not there)"
-_PERMISSIONS = {
-    "GetObject": f"s3:GetObject{_ABSENT}",
-    "HeadObject": f"s3:GetObject{_ABSENT}",
-    "HeadBucket": "s3:ListBucket",
-    "ListObjectsV2": "s3:ListBucket",
-    "PutObject": "s3:PutObject",
-    "DeleteObjects": "s3:DeleteObject",
-}
-# Refusals that no permission would mend.
-_OTHER_CAUSES = {
-    "InvalidAccessKeyId": "these credentials are not valid",
-    "SignatureDoesNotMatch": "these credentials are not valid",
-    "ExpiredToken": "these credentials have expired",
-    "InvalidToken": "these credentials are not valid",
-    "RequestTimeTooSkewed": "the clock of this machine is wrong",
-    "InvalidObjectState": "it is archived, and has to be restored first",
-}
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How long a request to S3 may take, and how often and how soon it is made again.
+
+    S3 throttles for seconds, until it has split a busy prefix, and rarely for a minute. Waits double from the first to
+    the longest; each is drawn at random, so that workers that were throttled together do not come back together.
+
+    Attributes
+    ----------
+    connect_seconds : float
+        Time to connect; S3 takes a second or so.
+    silence_seconds : float
+        Longest pause in an answer: 5 MB of an upload pass in it from 2 Mbit/s on, so a longer one is a dead connection.
+    answer_seconds : float
+        Time for a whole answer: an image of 100 MB takes it at 3 Mbit/s.
+    first_wait_seconds, longest_wait_seconds : float
+        Bounds of the waits between requests.
+    retry_seconds : float
+        No request is repeated after this time.
+    library_retries : int
+        obstore's retries; their waits come to half a minute, more or less.
+    library_growth : int
+        obstore draws a wait between the first wait and the last one times this: with 2, waits would hardly grow.
+    boto_retries : int
+        boto3's retries. Its waits begin at 50 ms (1 s after SlowDown, which an answer to HEAD cannot say) and double to
+        20 s; nine come to 13 s on average (55 s). boto3 has no bound in time: nine silences make 3 1/2 minutes.
+    attempts : int
+        Requests of `retried`, each with all retries of the library below.
+    sleep : callable
+        Waits for a number of seconds.
+    """
+
+    connect_seconds: float = 5.0
+    silence_seconds: float = 20.0
+    answer_seconds: float = 300.0
+    first_wait_seconds: float = 0.1
+    longest_wait_seconds: float = 10.0
+    retry_seconds: float = 60.0
+    library_retries: int = 10
+    library_growth: int = 4
+    boto_retries: int = 9
+    attempts: int = 4
+    sleep: Callable[[float], None] = time.sleep
+
+
+# The policy in force is the last one.
+_policies = [RetryPolicy()]
+
+
+def policy() -> RetryPolicy:
+    """Return the policy in force in this process."""
+    return _policies[-1]
+
+
+@contextmanager
+def use(policy: RetryPolicy) -> Iterator[None]:
+    """Have this process ask under another policy for the duration of the block, on new connections."""
+    _policies.append(policy)
+    forget()
+    try:
+        yield
+    finally:
+        _policies.pop()
+        forget()
 
 
 def forget() -> None:
-    """Look at the environment anew when next asked."""
+    """Drop all connections, so that the next request reads the environment again."""
     for cached in (session, client, store):
         cached.cache_clear()
 
@@ -87,9 +114,9 @@ def client() -> Any:
     return session().client(
         "s3",
         config=Config(
-            retries={"mode": "standard", "max_attempts": BOTO_RETRIES},
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=SILENT_SECONDS,
+            retries={"mode": "standard", "max_attempts": policy().boto_retries},
+            connect_timeout=policy().connect_seconds,
+            read_timeout=policy().silence_seconds,
             max_pool_connections=CONNECTIONS,
         ),
     )
@@ -104,7 +131,7 @@ def store(bucket: str) -> "S3Store":
     if session().get_credentials() is None:
         raise JobError(f"no AWS credentials for s3://{bucket}; set a profile or a role as for the aws command")
     endpoint = client().meta.endpoint_url
-    own = {} if endpoint.endswith((".amazonaws.com", ".amazonaws.com.cn")) else {"endpoint": endpoint}
+    on_aws = endpoint.endswith((".amazonaws.com", ".amazonaws.com.cn"))
     return S3Store(
         bucket,
         region=_region(bucket),
@@ -112,121 +139,55 @@ def store(bucket: str) -> "S3Store":
         client_options={
             # Plain HTTP only where the user's own endpoint says so (a test server); AWS is always TLS.
             "allow_http": endpoint.startswith("http://"),
-            "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
-            "read_timeout": timedelta(seconds=SILENT_SECONDS),
-            "timeout": timedelta(seconds=ANSWER_SECONDS),
+            "connect_timeout": timedelta(seconds=policy().connect_seconds),
+            "read_timeout": timedelta(seconds=policy().silence_seconds),
+            "timeout": timedelta(seconds=policy().answer_seconds),
         },
         retry_config={
-            "max_retries": LIBRARY_RETRIES,
-            "retry_timeout": timedelta(seconds=PATIENCE_SECONDS),
+            "max_retries": policy().library_retries,
+            "retry_timeout": timedelta(seconds=policy().retry_seconds),
             "backoff": {
-                "init_backoff": timedelta(seconds=FIRST_WAIT_SECONDS),
-                "max_backoff": timedelta(seconds=LONGEST_WAIT_SECONDS),
-                "base": DRAWN_UP_TO,
+                "init_backoff": timedelta(seconds=policy().first_wait_seconds),
+                "max_backoff": timedelta(seconds=policy().longest_wait_seconds),
+                "base": policy().library_growth,
             },
         },
-        **own,
+        **({} if on_aws else {"endpoint": endpoint}),
     )
 
 
 def _region(bucket: str) -> str:
-    """Return a bucket's region, which S3 tells even those whom it refuses everything else."""
+    """Return a bucket's region, which S3 gives even to callers whom it refuses everything else."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - see session
 
     with errors(f"s3://{bucket}", "HeadBucket"):
         try:
-            told = client().head_bucket(Bucket=bucket).get("BucketRegion")
+            region = client().head_bucket(Bucket=bucket).get("BucketRegion")
         except ClientError as error:
             if status(error) != 403:
                 raise
-            told = error.response["ResponseMetadata"].get("HTTPHeaders", {}).get("x-amz-bucket-region")
-    return str(told or client().meta.region_name)
+            region = error.response["ResponseMetadata"].get("HTTPHeaders", {}).get("x-amz-bucket-region")
+    return str(region or client().meta.region_name)
 
 
-def steadily(ask: Callable[[], T]) -> T:
-    """Return what a request gives; one that fails for a reason that may pass is made again, a few times.
+def retried(ask: Callable[[], T]) -> T:
+    """Return the result of a request; one that fails for a reason that may pass is made again, a few times.
 
     Raises
     ------
     FileNotFoundError, PermissionError
         At once.
     OSError
-        The last fault, when patience is at an end.
+        The last fault, when the policy allows no further attempt.
     """
-    until = time.monotonic() + PATIENCE_SECONDS
-    for attempt in range(1, ATTEMPTS + 1):
+    patience = policy()
+    until = time.monotonic() + patience.retry_seconds
+    for attempt in range(1, patience.attempts + 1):
         try:
             return ask()
         except OSError as error:
-            if error.errno != errno.EIO or attempt == ATTEMPTS or time.monotonic() >= until:
+            if error.errno != errno.EIO or attempt == patience.attempts or time.monotonic() >= until:
                 raise
-        longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt)
-        time.sleep(random.uniform(0, longest))  # noqa: S311 - no secret
+        longest = min(patience.longest_wait_seconds, patience.first_wait_seconds * 2**attempt)
+        patience.sleep(random.uniform(0, longest))  # noqa: S311 - no secret
     raise AssertionError("not reached")
-
-
-def status(error: BaseException | None) -> int:
-    """Return the HTTP status of what boto3 raised, 0 for other errors."""
-    answer: dict[str, Any] = getattr(error, "response", {})
-    return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-@contextmanager
-def errors(address: str, operation: str) -> Iterator[None]:
-    """Turn what boto3 and obstore raise for an operation of S3 into the errors that a local file would give.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such object or bucket.
-    PermissionError
-        S3 refuses it: what `strerror` says names the missing permission.
-    OSError
-        With `errno.EIO`, for all that may pass: throttling, silence, broken connections.
-    JobError
-        There are no credentials.
-    """
-    from botocore.exceptions import (  # noqa: PLC0415 - see session
-        BotoCoreError,
-        ClientError,
-        NoCredentialsError,
-    )
-    from obstore import exceptions  # noqa: PLC0415
-
-    try:
-        yield
-    except NoCredentialsError:
-        raise JobError(f"no AWS credentials for {address}; set a profile or a role as for the aws command") from None
-    except ClientError as error:
-        told = error.response.get("Error", {})
-        code = told.get("Code", "")
-        if code in {"NoSuchKey", "NoSuchBucket", "NotFound"} or status(error) == 404:
-            raise FileNotFoundError(errno.ENOENT, "no such bucket or object", address) from None
-        if status(error) in {401, 403} or code in _OTHER_CAUSES:
-            raise refusal(address, operation, code, told.get("Message", "")) from None
-        raise OSError(errno.EIO, str(error), address) from error
-    except FileNotFoundError:
-        raise FileNotFoundError(errno.ENOENT, "no such object", address) from None
-    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-        raise refusal(address, operation, _told(error, "Code"), _told(error, "Message")) from None
-    except (BotoCoreError, exceptions.BaseError) as error:
-        if _told(error, "Code") in _OTHER_CAUSES:  # expired credentials come as 400
-            raise refusal(address, operation, _told(error, "Code"), "") from None
-        raise OSError(errno.EIO, " ".join(str(error).split())[:300], address) from error
-
-
-def _told(error: BaseException, tag: str) -> str:
-    """Return what S3's own answer, which obstore quotes, says under a tag."""
-    found = re.search(f"<{tag}>([^<]*)</{tag}>", str(error))
-    return found[1] if found else ""
-
-
-def refusal(address: str, operation: str, code: str, message: str) -> PermissionError:
-    """Return the error for a request that S3 refused: what was asked for, S3's code, what is missing.
-
-    Of late S3 often names the permission itself, which may be another one than usual (`kms:Decrypt`).
-    """
-    named = re.search(r"not authorized to perform: ([\w-]+:\w+)", message)
-    missing = named[1] if named else _PERMISSIONS[operation]
-    cause = _OTHER_CAUSES.get(code, f"the permission {missing} is missing")
-    return PermissionError(errno.EACCES, f"S3 refuses {operation} ({code or 403}): {cause}", address)

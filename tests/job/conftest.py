@@ -10,11 +10,6 @@ from job.storage import s3
 from tests.faulty_s3 import FaultyS3, faulty_s3
 
 
-def forget_connections() -> None:
-    """Have storage look at the environment anew."""
-    s3.forget()
-
-
 @pytest.fixture
 def s3_environment(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """Point the AWS libraries to the server, and away from whatever account this machine may know."""
@@ -31,9 +26,9 @@ def s3_environment(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Itera
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    forget_connections()
+    s3.forget()
     yield variables
-    forget_connections()
+    s3.forget()
 
 
 @pytest.fixture
@@ -43,13 +38,13 @@ def bucket(s3_environment: dict[str, str]) -> str:
     return name
 
 
+# Faults pass quickly here, so storage need not wait for them as long as it does for those of a network.
+IMPATIENT = s3.RetryPolicy(silence_seconds=0.5, first_wait_seconds=0.02, longest_wait_seconds=0.5)
+
+
 @pytest.fixture
 def faulty(moto_endpoint: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
     """Return a faulty S3 before the one that has the bucket, and have storage talk to it, with little patience."""
-    monkeypatch.setattr(s3, "SILENT_SECONDS", 0.5)
-    monkeypatch.setattr(s3, "FIRST_WAIT_SECONDS", 0.02)
-    monkeypatch.setattr(s3, "LONGEST_WAIT_SECONDS", 0.5)
-    with faulty_s3(moto_endpoint) as server:
+    with faulty_s3(moto_endpoint) as server, s3.use(IMPATIENT):
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        s3.forget()
         yield server

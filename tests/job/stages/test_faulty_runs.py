@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from job.stages import featurize
 from job.storage import s3
 from tests.conftest import make_pictures
 from tests.faulty_s3 import TRANSIENT, Fault, FaultyS3, Request, always, faulty_s3, sometimes
+from tests.job.conftest import IMPATIENT
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -177,6 +179,9 @@ def test_a_refusal_in_the_middle_keeps_what_is_done_and_is_met_once(
     assert len(list(Path(output).glob("features/model=*/wave=*/_COMMIT.json"))) == 1
 
 
+SOON_OVER = replace(IMPATIENT, retry_seconds=0.6)
+
+
 @pytest.mark.parametrize("fault", [Fault.SLOW_DOWN, Fault.TRUNCATED])
 def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
     in_process: None,
@@ -191,9 +196,7 @@ def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
     upload(make_pictures(tmp_path / "images", {"apple": 40}), bucket, moto_endpoint)
     output = str(tmp_path / "out")
     settings = Settings(images=f"s3://{bucket}/photos", model=str(tiny_model), output=output)
-    monkeypatch.setattr(s3, "PATIENCE_SECONDS", 0.6)
     monkeypatch.setattr(fetch, "FETCH_THREADS", 4)
-    s3.forget()
     asked: list[str] = []
 
     def spoil_all_but_the_first(request: Request) -> Fault | None:
@@ -204,7 +207,7 @@ def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
 
     faulty.rule = spoil_all_but_the_first
     started = time.monotonic()
-    with pytest.raises(OSError, match=f"s3://{bucket}/photos/apple"):
+    with s3.use(SOON_OVER), pytest.raises(OSError, match=f"s3://{bucket}/photos/apple"):
         featurize.featurize(None, settings)  # type: ignore[arg-type]
     # Pictures that were waiting for their turn are not asked for: all 20 of the task, fetched ahead, would be.
     # How many were begun before the first fault was heard of varies with how long each thread waited (9 to 11 seen).
@@ -214,7 +217,7 @@ def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
 
     # All of them, from the first on: the run ends before it starts a task.
     faulty.rule = always(fault, part="/photos/")
-    with pytest.raises(RunError, match=f"^cannot read s3://{bucket}/photos/apple"):
+    with s3.use(SOON_OVER), pytest.raises(RunError, match=f"^cannot read s3://{bucket}/photos/apple"):
         featurize.featurize(None, settings)  # type: ignore[arg-type]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from job import storage
 from job.errors import JobError, RunError
-from job.storage import lock
+from job.storage.lease import Lease, LeaseTimes
 from job.storage.lock import check_held, locked
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -72,48 +72,41 @@ def output(bucket: str) -> str:
     return f"s3://{bucket}/out"
 
 
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("STALE_SECONDS", 2.0), ("BEAT_SECONDS", 0.3), ("LOOK_SECONDS", 0.2)):
-        monkeypatch.setattr(lock, name, seconds)
+HASTY = LeaseTimes(beat_seconds=0.3, look_seconds=0.2, stale_seconds=2.0)
 
 
-@pytest.mark.usefixtures("hasty")
 def test_on_s3_a_lease_that_beats_is_respected(output: str) -> None:
-    lease = lock._Lease(output)
+    lease = Lease(output, HASTY)
     assert lease.take(None)
     started = time.monotonic()
-    with pytest.raises(JobError, match="another run is writing to"), locked(output):
+    with pytest.raises(JobError, match="another run is writing to"), locked(output, times=HASTY):
         pass
     assert time.monotonic() - started < 2  # it beat, so there was no need to wait till the end
     lease.release()
-    with locked(output):
+    with locked(output, times=HASTY):
         pass
     assert not storage.exists(storage.join(output, ".lock"))
 
 
-@pytest.mark.usefixtures("hasty")
 def test_on_s3_a_lease_whose_holder_was_killed_is_taken_over(output: str) -> None:
     kill(hold(output))
     assert storage.exists(storage.join(output, ".lock"))
     started = time.monotonic()
-    with locked(output):
+    with locked(output, times=HASTY):
         assert 2 <= time.monotonic() - started < 6
 
 
-@pytest.mark.usefixtures("hasty")
 def test_on_s3_only_one_of_two_takes_over(output: str) -> None:
     storage.write(storage.join(output, ".lock"), b"left behind")
     _, tag = storage.read_tagged(storage.join(output, ".lock"))
-    first, second = lock._Lease(output), lock._Lease(output)
+    first, second = Lease(output, HASTY), Lease(output, HASTY)
     assert first.take(tag)
     assert not second.take(tag)
     first.release()
 
 
-@pytest.mark.usefixtures("hasty")
 def test_on_s3_a_run_that_lost_its_lease_writes_no_more(output: str) -> None:
-    with locked(output):
+    with locked(output, times=HASTY):
         check_held(output)
         storage.write(storage.join(output, ".lock"), b"taken over")
         time.sleep(1)

@@ -1,0 +1,81 @@
+"""Files by address, wherever they lie: each function passes to `local` or to `objects`, which behave alike."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import BinaryIO
+
+from job.storage import local, objects
+from job.storage.address import is_s3
+from job.storage.entry import Entry
+
+
+def scan(folder: str) -> Iterator[Entry]:
+    """Yield the children of a folder or prefix; links are followed, dangling ones are left out.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError, PermissionError
+        As the file system or S3 says.
+    """
+    return objects.scan(folder) if is_s3(folder) else local.scan(folder)
+
+
+def stat(address: str) -> Entry:
+    """Return the entry of a file or folder; a prefix on S3 is a folder unless an object has that very key.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        As the file system or S3 says.
+    """
+    return objects.stat(address) if is_s3(address) else local.stat(address)
+
+
+def exists(address: str) -> bool:
+    """Return whether there is a file, a folder, or an object below this address."""
+    try:
+        stat(address)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def fetch(address: str) -> tuple[bytes, Entry]:
+    """Return a file's bytes and, from the same reading, its length and modification time.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError, OSError
+        As the file system or S3 says.
+    """
+    return objects.fetch(address) if is_s3(address) else local.fetch(address)
+
+
+def read(address: str) -> bytes:
+    """Return a file's bytes; raises as `fetch`."""
+    return fetch(address)[0]
+
+
+def open_input(address: str) -> BinaryIO:
+    """Open a seekable file for reading; on S3 only the ranges that are read travel."""
+    return objects.open_input(address) if is_s3(address) else Path(address).open("rb")
+
+
+def write(address: str, data: bytes) -> None:
+    """Write a file by one rename or one PUT: a reader finds the old bytes or the new, whole."""
+    with create(address) as path:
+        path.write_bytes(data)
+
+
+def create(address: str) -> AbstractContextManager[Path]:
+    """Yield a local path to write to; on leaving it is renamed or uploaded to the address, on an error dropped."""
+    return objects.create(address) if is_s3(address) else local.create(address)
+
+
+def remove(address: str) -> None:
+    """Delete a file, or a folder or prefix with everything in it; an absent one is no error."""
+    if is_s3(address):
+        objects.remove(address)
+    else:
+        local.remove(address)

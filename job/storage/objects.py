@@ -1,0 +1,211 @@
+"""Objects on S3, as the room's interface wants them.
+
+boto3 lists; obstore reads and writes, at a tenth of the processor time. The rare keys that obstore's paths cannot
+express (`//`, `.` and `..` as segments, control characters) go through boto3 as well.
+"""
+
+import errno
+import io
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from job.storage import s3
+from job.storage.address import S3, split_s3
+from job.storage.entry import Entry
+from job.storage.s3_errors import errors, refusal, status
+
+# Keys that obstore would refuse or quietly rewrite.
+_RARE_KEY = re.compile(r"[\x00-\x1f\x7f]|//|^/|/$|(^|/)\.\.?(/|$)")
+# Characters that the XML of a DeleteObjects request cannot hold.
+_NOT_XML = re.compile(r"[\x00-\x1f\ufffe\uffff]")
+# The smallest range to fetch of a file that is read here and there: a request takes as long as half a megabyte.
+_RANGE_BYTES = 1 << 20
+# The service's limit for one DeleteObjects request.
+_DELETED_KEYS = 1000
+
+
+def scan(folder: str) -> Iterator[Entry]:
+    """Yield the children of a prefix."""
+    bucket, _ = split_s3(folder)
+    pages = s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(folder), Delimiter="/")
+    with errors(folder, "ListObjectsV2"):
+        for page in pages:
+            for item in page.get("CommonPrefixes", []):
+                yield Entry(f"{S3}{bucket}/{item['Prefix'][:-1]}", True)
+            for item in page.get("Contents", []):
+                if not item["Key"].endswith("/"):  # a folder's marker, as consoles make them
+                    modified = _microseconds(item["LastModified"])
+                    yield Entry(f"{S3}{bucket}/{item['Key']}", False, item["Size"], modified)
+
+
+def stat(address: str) -> Entry:
+    """Return the entry of an object, else of a prefix."""
+    bucket, key = split_s3(address)
+    if key:
+        with suppress(FileNotFoundError), errors(address, "HeadObject"):
+            head = s3.client().head_object(Bucket=bucket, Key=key)
+            return Entry(address, False, head["ContentLength"], _microseconds(head["LastModified"]))
+    for _ in scan(address):
+        return Entry(address, True)
+    raise FileNotFoundError(errno.ENOENT, "no such object or prefix", address)
+
+
+def fetch(address: str) -> tuple[bytes, Entry]:
+    """Return an object's bytes and its entry, from the same answer."""
+    return s3.retried(lambda: _fetch(address))
+
+
+def _fetch(address: str) -> tuple[bytes, Entry]:
+    bucket, key = split_s3(address)
+    with errors(address, "GetObject"):
+        if _RARE_KEY.search(key):
+            answer = s3.client().get_object(Bucket=bucket, Key=key)
+            data, modified = answer["Body"].read(), answer["LastModified"]
+        else:
+            result = s3.store(bucket).get(key)
+            data, modified = bytes(result.bytes()), result.meta["last_modified"]
+    return data, Entry(address, False, len(data), _microseconds(modified))
+
+
+def open_input(address: str) -> BinaryIO:
+    """Open an object as a seekable file, of which only the ranges that are read travel."""
+    if _RARE_KEY.search(split_s3(address)[1]):
+        return io.BytesIO(fetch(address)[0])
+    return io.BufferedReader(_Ranges(address), _RANGE_BYTES)
+
+
+class _Ranges(io.RawIOBase):
+    """An object as a raw Python file: each read is a request for that range, of the version seen at opening."""
+
+    def __init__(self, address: str) -> None:
+        self._address, self._position = address, 0
+        bucket, self._key = split_s3(address)
+        self._store = s3.store(bucket)
+        with errors(address, "HeadObject"):
+            head = self._store.head(self._key)
+        self._size, self._tag = head["size"], head["e_tag"]
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        stop = min(self._position + len(buffer), self._size)
+        if stop <= self._position:
+            return 0
+        data = s3.retried(lambda: self._range(stop))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def _range(self, stop: int) -> bytes:
+        with errors(self._address, "GetObject"):
+            return bytes(
+                self._store.get(self._key, options={"range": (self._position, stop), "if_match": self._tag}).bytes()
+            )
+
+
+def read_tagged(address: str) -> tuple[bytes, str]:
+    """Return an object's bytes and its entity tag, which differs for every version of it; raises as `fetch`."""
+    return s3.retried(lambda: _read_tagged(address))
+
+
+def _read_tagged(address: str) -> tuple[bytes, str]:
+    bucket, key = split_s3(address)
+    with errors(address, "GetObject"):
+        answer = s3.client().get_object(Bucket=bucket, Key=key)
+        return answer["Body"].read(), answer["ETag"]
+
+
+def write_if(address: str, data: bytes, tag: str | None) -> str | None:
+    """Put an object if the present one has this tag (None: if there is none); return the new tag, or None if not.
+
+    Only this writer may ever write these bytes: when the answer to a PUT is lost, they show whose PUT took effect.
+    """
+    bucket, key = split_s3(address)
+    condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+    try:
+        with errors(address, "PutObject"):
+            answer = s3.client().put_object(Bucket=bucket, Key=key, Body=data, **condition)
+        return str(answer["ETag"])
+    except FileNotFoundError:  # S3's answer to If-Match for an object that is gone
+        return None
+    except OSError as error:
+        if status(error.__cause__) not in {409, 412}:
+            raise
+    try:
+        present, present_tag = read_tagged(address)
+    except FileNotFoundError:
+        return None
+    return present_tag if present == data else None
+
+
+@contextmanager
+def create(address: str) -> Iterator[Path]:
+    """Yield a path in a temporary folder to write to, and upload it on leaving."""
+    with tempfile.TemporaryDirectory(prefix="fruits-") as folder:
+        path = Path(folder, "part")
+        yield path
+        s3.retried(lambda: _put(address, path))
+
+
+def _put(address: str, path: Path) -> None:
+    bucket, key = split_s3(address)
+    with errors(address, "PutObject"):
+        if _RARE_KEY.search(key):
+            with path.open("rb") as file:
+                s3.client().put_object(Bucket=bucket, Key=key, Body=file)
+        else:
+            s3.store(bucket).put(key, path)
+
+
+def remove(address: str) -> None:
+    """Delete the object of this key and all objects below this prefix."""
+    bucket, key = split_s3(address)
+    keys = [key] if key else []
+    with errors(address, "ListObjectsV2"):
+        for page in s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(address)):
+            keys += [item["Key"] for item in page.get("Contents", [])]
+    for start in range(0, len(keys), _DELETED_KEYS):
+        s3.retried(partial(_delete, address, keys[start : start + _DELETED_KEYS]))
+
+
+def _delete(address: str, keys: list[str]) -> None:
+    bucket, _ = split_s3(address)
+    objects = [{"Key": key} for key in keys if not _NOT_XML.search(key)]
+    with errors(address, "DeleteObjects"):
+        for key in keys:
+            if _NOT_XML.search(key):
+                s3.client().delete_object(Bucket=bucket, Key=key)
+        if not objects:
+            return
+        answer = s3.client().delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+    for fault in answer.get("Errors", []):  # each key's own failure, in an answer that is itself a success
+        failed, code, message = f"{S3}{bucket}/{fault['Key']}", fault.get("Code", ""), fault.get("Message", "")
+        if code in {"InternalError", "SlowDown", "ServiceUnavailable"}:
+            raise OSError(errno.EIO, f"S3 did not delete it ({code})", failed)
+        raise refusal(failed, "DeleteObjects", code, message)
+
+
+def _prefix(address: str) -> str:
+    """Return the start of all keys below an address; `s3://bucket/` is the folder of keys that begin with `/`."""
+    _, slash, key = address[len(S3) :].partition("/")
+    return f"{key}/" if slash else ""
+
+
+def _microseconds(moment: datetime) -> int:
+    """Return S3's time of modification in whole seconds, on which all of its answers agree, as microseconds."""
+    return int(moment.timestamp()) * 1_000_000
