@@ -24,7 +24,7 @@ class LeaseTimes:
 
 
 class Lease:
-    """This process's lease on an output.
+    """The lease of one process on an output.
 
     Parameters
     ----------

@@ -41,8 +41,8 @@ def create(address: str) -> Iterator[Path]:
     """Yield a path beside the target to write to, and rename it on leaving."""
     target = Path(address)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Readers of Parquet folders skip names with a leading dot, and so what a killed process leaves. The target's name is
-    # no part of it: that may be as long as names can be.
+    # Readers of Parquet folders skip names with a leading dot, and so what a killed process leaves. The target's name
+    # is no part of it: that may be as long as names can be.
     path = target.with_name(f".{uuid.uuid4().hex}")
     try:
         yield path
