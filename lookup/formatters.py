@@ -12,7 +12,7 @@ import pyarrow as pa
 from job import storage
 from job.images.decode import Rejected
 from job.images.sandbox import Decoder
-from job.results.tables import csv_text
+from job.results.csv_files import csv_text
 from job.settings import DEFAULT_MAX_PIXELS
 from lookup.classifier import Answer, Neighbour
 from lookup.thumbnail import thumbnail, thumbnails

@@ -97,7 +97,7 @@ def test_what_others_import_loads_neither_spark_nor_tensorflow() -> None:
     program = (
         "import sys, job.settings, job.errors, job.storage.address, job.storage.s3, job.features.table\n"
         "import job.images.decode, job.features.model, job.pca.basis\n"
-        "import job.results.tables\n"
+        "import job.results.tables, job.results.csv_files, job.results.run_record\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'pyspark', 'tensorflow', 'boto3', 'pandas'}))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

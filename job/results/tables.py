@@ -1,20 +1,17 @@
-"""What a run leaves for people: the schema of pca_results, pca_matrix.csv, rejected.csv."""
+"""The results table, `pca_results/run=<id>/`: its schema, its parts, and how it is read."""
 
-import io
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from job import storage
-from job.errors import RunError
-from job.features.table import REJECTED_SCHEMA
+from job.errors import JobError
+from job.results.run_record import RunRecord, current_run
 
-CSV = "pca_matrix.csv"
-REJECTED_CSV = "rejected.csv"
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
 # `pca_features` has k values.
 RESULTS_SCHEMA = pa.schema(
@@ -25,105 +22,72 @@ RESULTS_SCHEMA = pa.schema(
     ]
 )
 
-_MERGE_ROWS = 2_000
+# Rows read at a time: 2 MB of 50 components.
+_BATCH_ROWS = 10_000
 
 
-def merged(addresses: Sequence[str]) -> Iterator[pa.Table]:
-    """Yield the rows of Parquet parts, each sorted by `path`, as one sorted stream, a few thousand rows at a time."""
-    readers = {address: _batches(address) for address in addresses}
-    heads: dict[str, pa.Table] = {}
-    while readers or heads:
-        for address in [address for address in readers if address not in heads]:
-            batch = next(readers[address], None)
-            if batch is None:
-                del readers[address]
-            elif batch.num_rows:
-                heads[address] = pa.table(batch)
-        if not heads:
-            continue
-        # All rows up to the smallest of the last paths in sight are in sight.
-        bound = min(head.column("path")[-1].as_py().encode() for head in heads.values())
-        ready = []
-        for address, head in list(heads.items()):
-            count = _count_up_to(head, bound)
-            if count:
-                ready.append(head.slice(0, count))
-            if count == head.num_rows:
-                del heads[address]
-            else:
-                heads[address] = head.slice(count)
-        yield pa.concat_tables(ready).sort_by("path")
+def results_parts(output: str, run: RunRecord) -> list[str]:
+    """Return the addresses of a run's results, Parquet files of `RESULTS_SCHEMA`, sorted.
+
+    Raises
+    ------
+    JobError
+        Where their folder is gone.
+    """
+    folder = storage.join(output, run.results.pca_results)
+    try:
+        return sorted(entry.address for entry in storage.scan(folder) if entry.address.endswith(".parquet"))
+    except FileNotFoundError:
+        raise JobError(f"the results in {folder} are gone; python -m job reduce makes them anew") from None
 
 
-def _batches(address: str) -> Iterator[pa.RecordBatch]:
-    with storage.open_input(address) as file:
-        yield from pq.ParquetFile(file).iter_batches(_MERGE_ROWS)
+def read_part(address: str, columns: list[str] = RESULTS_SCHEMA.names) -> Iterator[pa.RecordBatch]:
+    """Yield columns of one part of the results, a few thousand rows at a time.
+
+    Raises
+    ------
+    JobError
+        Where the file is gone or cannot be read.
+    """
+    try:
+        with storage.open_input(address) as file:
+            yield from pq.ParquetFile(file).iter_batches(_BATCH_ROWS, columns=columns)
+    except FileNotFoundError:
+        raise JobError(f"{address} is gone; python -m job reduce makes it anew") from None
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise JobError(f"{address} cannot be read ({reason}); python -m job reduce makes it anew") from None
 
 
-def _count_up_to(table: pa.Table, bound: bytes) -> int:
-    """Return how many rows of a table sorted by path are not above the bound."""
-    return pc.sum(pc.less_equal(table.column("path").cast(pa.binary()), pa.scalar(bound, pa.binary()))).as_py() or 0
+def read_results(output: str, spark: "SparkSession | None" = None) -> "pa.Table | DataFrame":
+    """Read the current results: those that `run.json` names, each image exactly once.
 
+    Parameters
+    ----------
+    output : str
+        The `--output` of the run.
+    spark : SparkSession, optional
+        Given, the answer is a Spark DataFrame that its workers read; else an Arrow table (`.to_pandas()` for pandas).
 
-def write_matrix(address: str, parts: Sequence[str], k: int, expected: int) -> None:
-    """Write `pca_matrix.csv`, sorted by path, from the parts of the results; raises `RunError` for other rows."""
-    schema = pa.schema(
-        [("path", pa.string()), ("label", pa.string()), *((f"pca_{i + 1}", pa.float32()) for i in range(k))]
-    )
+    Returns
+    -------
+    pyarrow.Table or pyspark.sql.DataFrame
+        Columns `path`, `label` string, `pca_features` list<float32>, k values.
 
-    def rows(table: pa.Table) -> pa.Table:
-        vectors = pa.concat_arrays(table.column("pca_features").chunks).flatten().to_numpy().reshape(-1, k)
-        columns = [table.column("path"), table.column("label"), *(pa.array(column) for column in vectors.T)]
-        return pa.table(columns, schema=schema)
+    Raises
+    ------
+    JobError
+        Where there are no results, or they cannot be read.
+    """
+    output = storage.absolute(output)
+    parts = results_parts(output, current_run(output))
+    if spark is None:
+        batches = (batch for part in parts for batch in read_part(part))
+        return pa.Table.from_batches(batches, RESULTS_SCHEMA)
+    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only with Spark
 
-    write_csv(address, map(rows, merged(parts)), schema, expected)
+    from job.spark.session import ship  # noqa: PLC0415
+    from job.spark.tasks import map_items  # noqa: PLC0415
 
-
-def write_rejected(address: str, parts: Sequence[str], expected: int) -> None:
-    """Write `rejected.csv`, sorted by path; raises `RunError` for other rows than expected."""
-    write_csv(address, merged(parts), REJECTED_SCHEMA, expected)
-
-
-def write_csv(address: str, tables: Iterator[pa.Table], schema: pa.Schema, expected: int) -> None:
-    """Write a CSV file with `;` between values, streamed, and put it in place if it has the rows expected."""
-    count = 0
-    with storage.create(address) as path:
-        with path.open("wb") as file:
-            # Arrow's writer quotes every name in its own header line: the contract is a plain one.
-            file.write((";".join(schema.names) + "\n").encode())
-            for table in tables:
-                _write_lines(table, file)
-                count += table.num_rows
-        if count != expected:
-            raise RunError(f"{address} came to {count} rows where {expected} were expected, and is left as it was")
-
-
-def csv_text(table: pa.Table) -> str:
-    """Return a table as `write_csv` writes it."""
-    file = io.BytesIO((";".join(table.schema.names) + "\n").encode())
-    file.seek(0, io.SEEK_END)
-    _write_lines(table, file)
-    return file.getvalue().decode()
-
-
-def _write_lines(table: pa.Table, file: BinaryIO) -> None:
-    rows = _harmless(table)
-    # Arrow's `needed` quotes every text; quotes are for texts that would break the line without them.
-    style = "needed" if _needs_quotes(rows) else "none"
-    pa.csv.write_csv(rows, file, pa.csv.WriteOptions(include_header=False, delimiter=";", quoting_style=style))
-
-
-def _needs_quotes(table: pa.Table) -> bool:
-    texts = [table.column(field.name) for field in table.schema if field.type == pa.string()]
-    return any(pc.any(pc.match_substring_regex(text, r'[;"\r\n]')).as_py() for text in texts)
-
-
-def _harmless(table: pa.Table) -> pa.Table:
-    """Put an apostrophe before text that a spreadsheet would take for a formula."""
-    for index, column in enumerate(table.schema):
-        if column.type == pa.string():
-            text = table.column(index)
-            formula = pc.match_substring_regex(text, r"^[=+\-@\t\r]")
-            marked = pc.binary_join_element_wise("'", text, "")
-            table = table.set_column(index, column, pc.if_else(formula, marked, text))
-    return table
+    ship(spark)
+    return map_items(spark, parts, read_part, from_arrow_schema(RESULTS_SCHEMA))

@@ -22,9 +22,10 @@ from job.pca.basis import Basis
 from job.pca.basis_file import read_basis
 from job.pca.moments import COLUMNS, summarize
 from job.progress import Progress
+from job.results.csv_files import MATRIX_CSV, REJECTED_CSV
 from job.results.index import as_results, read_description
 from job.results.run_record import RUN, RunRecord, read_run
-from job.results.tables import CSV, REJECTED_CSV, RESULTS_SCHEMA
+from job.results.tables import RESULTS_SCHEMA
 from job.results.validation import RIGHT, ResultsPart, read_back, validate
 from job.settings import Settings
 from job.spark.session import parallelism, ship
@@ -243,7 +244,7 @@ def _found(spark: "SparkSession", parts: list[str]) -> "DataFrame":
 
 def _check_texts(output: str, run: RunRecord) -> Iterator[Fault]:
     """Count the rows of the CSV files."""
-    wanted = {REJECTED_CSV: run.counts.rejected} | ({CSV: run.counts.ok} if run.settings.csv else {})
+    wanted = {REJECTED_CSV: run.counts.rejected} | ({MATRIX_CSV: run.counts.ok} if run.settings.csv else {})
     for name, rows in wanted.items():
         try:
             with storage.open_input(storage.join(output, name)) as file:

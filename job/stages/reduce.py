@@ -24,15 +24,10 @@ from job.pca.basis import Basis, Moments, fit
 from job.pca.basis_file import BASIS, read_basis
 from job.pca.moments import summarize
 from job.progress import Progress
+from job.results.csv_files import MATRIX_CSV, REJECTED_CSV, write_matrix, write_rejected
 from job.results.index import IndexDescription, IndexPart, as_results, locate, write_description, write_part
 from job.results.index import schema as index_schema
 from job.results.run_record import RUN, ResultFolders, RunRecord, read_run, write_run
-from job.results.tables import (
-    CSV,
-    REJECTED_CSV,
-    write_matrix,
-    write_rejected,
-)
 from job.results.validation import RIGHT, ResultsPart, read_back, validate
 from job.settings import DEFAULT_COMPONENTS, Settings
 from job.spark.session import parallelism, ship
@@ -180,9 +175,9 @@ def _reduce(
 
     write_rejected(storage.join(work.output, REJECTED_CSV), summary.rejected_parts, snapshot.counts.rejected)
     if settings.csv:
-        write_matrix(storage.join(work.output, CSV), parts, k, snapshot.counts.ok)
+        write_matrix(storage.join(work.output, MATRIX_CSV), parts, k, snapshot.counts.ok)
     else:
-        storage.remove(storage.join(work.output, CSV))
+        storage.remove(storage.join(work.output, MATRIX_CSV))
     seconds["csv"] = clock.lap()
 
     record = RunRecord(

@@ -27,8 +27,8 @@ from job.curation.sampling import TILE, Sample, Survey, sample, survey
 from job.errors import JobError
 from job.features.snapshot import Snapshot, read_snapshot
 from job.progress import Progress
+from job.results.csv_files import REJECTED_CSV, write_csv
 from job.results.run_record import RunRecord, current_run
-from job.results.tables import REJECTED_CSV, write_csv
 from job.settings import DEFAULT_COMPONENTS, Settings
 from job.spark.session import ship
 from job.storage.lock import locked

@@ -1,151 +1,80 @@
-"""What a run leaves for people: the merge of sorted parts, the CSV files, reading back."""
+"""The current results, read by name: those of the run that run.json names, and of no other."""
 
-import csv
-from collections import Counter
-from collections.abc import Sequence
+import re
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import numpy as np
+import boto3
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import settings as examples
-from hypothesis import strategies as st
+from pyspark.sql import SparkSession
 
-from job.errors import RunError
-from job.features.table import REJECTED_SCHEMA
-from job.results import tables as results
-from job.results.tables import RESULTS_SCHEMA, merged, write_matrix, write_rejected
-from job.results.validation import ResultsPart, read_back
+from job.errors import JobError
+from job.results.run_record import ResultFolders, write_run
+from job.results.tables import RESULTS_SCHEMA, read_results
+from tests.job.results.parts import results_part
+from tests.job.results.run_records import run_record
 
-
-def part(path: Path, rows: Sequence[tuple[str, str | None, list[float]]]) -> str:
-    columns: list[tuple[object, ...]] = list(zip(*rows, strict=True)) or [(), (), ()]
-    table = pa.table(dict(zip(RESULTS_SCHEMA.names, map(list, columns), strict=True)), schema=RESULTS_SCHEMA)
-    pq.write_table(table, path)
-    return str(path)
+ROWS = [("/a", "x", [1.5, -2.0]), ("/c", None, [0.5, 0.25]), ("/b", "Äpfel", [3.0, 4.0])]
 
 
-words = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
-parts_of_words = st.lists(st.lists(words, max_size=12), max_size=5)
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """Return an output with results of two parts, and beside them those of an earlier run."""
+    folder = tmp_path / "output" / run_record().results.pca_results
+    earlier = folder.parent / "run=20240101T000000-abcdef-0123"
+    folder.mkdir(parents=True)
+    earlier.mkdir()
+    results_part(folder / "part-00000.parquet", ROWS[:2])
+    results_part(folder / "part-00001.parquet", ROWS[2:])
+    results_part(earlier / "part-00000.parquet", [("/a", "x", [9.0])])
+    write_run(str(tmp_path / "output"), run_record())
+    return tmp_path / "output"
 
 
-@given(parts_of_words, st.integers(1, 5))
-@examples(deadline=None, database=None, derandomize=True, max_examples=150)
-def test_sorted_parts_are_merged_into_one_sorted_stream(parts: list[list[str]], rows_at_a_time: int) -> None:
-    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
-        patch.setattr(results, "_MERGE_ROWS", rows_at_a_time)
-        addresses = [
-            part(Path(folder, f"{n}.parquet"), [(path, f"{n}", [float(n)]) for path in sorted(paths)])
-            for n, paths in enumerate(parts)
-        ]
-        tables = list(merged(addresses))
-    found = [row for table in tables for row in table.to_pylist()]
-    assert [row["path"] for row in found] == sorted(path for paths in parts for path in paths)
-    expected = Counter((path, f"{n}", float(n)) for n, paths in enumerate(parts) for path in paths)
-    assert Counter((row["path"], row["label"], row["pca_features"][0]) for row in found) == expected
+def rows(table: object) -> list[tuple[str, str | None, list[float]]]:
+    assert isinstance(table, pa.Table)
+    assert table.column_names == RESULTS_SCHEMA.names
+    return sorted((row["path"], row["label"], row["pca_features"]) for row in table.to_pylist())
 
 
-def test_a_merge_holds_few_rows_of_each_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "_MERGE_ROWS", 10)
-    addresses = [part(tmp_path / f"{n}.parquet", [(f"{i:05d}", None, []) for i in range(n, 3000, 3)]) for n in range(3)]
-    sizes = [table.num_rows for table in merged(addresses)]
-    assert sum(sizes) == 3000
-    assert max(sizes) <= 30
+def test_they_are_an_arrow_table_of_the_current_run_alone(output: Path) -> None:
+    table = read_results(str(output))
+    assert isinstance(table, pa.Table)
+    assert table.schema == RESULTS_SCHEMA
+    assert rows(table) == sorted(ROWS)
 
 
-def read_csv(path: Path) -> list[list[str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.reader(file, delimiter=";"))
+def test_a_session_gives_a_spark_table_of_the_same_rows(spark: SparkSession, output: Path) -> None:
+    frame = read_results(str(output), spark)
+    assert not isinstance(frame, pa.Table)
+    assert rows(frame.toArrow()) == sorted(ROWS)
 
 
-def test_the_matrix_is_one_plain_line_an_image_sorted_by_path(tmp_path: Path) -> None:
-    first = part(tmp_path / "1", [("/a b/1.jpg", "a b", [1.5, -2.0]), ("/c/3.jpg", None, [0.1, 1e-30])])
-    second = part(tmp_path / "2", [("/b/2.jpg", "Äpfel", [3.0, 4.0])])
-    write_matrix(str(tmp_path / "pca_matrix.csv"), [second, first], 2, 3)
-    assert (tmp_path / "pca_matrix.csv").read_text(encoding="utf-8").splitlines()[:3] == [
-        "path;label;pca_1;pca_2",
-        "/a b/1.jpg;a b;1.5;-2",
-        "/b/2.jpg;Äpfel;3;4",
-    ]
-    last = read_csv(tmp_path / "pca_matrix.csv")[3]
-    assert last[:2] == ["/c/3.jpg", ""]
-    assert np.array(last[2:], np.float32).tobytes() == np.array([0.1, 1e-30], np.float32).tobytes()
+def test_they_are_read_from_a_bucket(output: Path, bucket: str) -> None:
+    client = boto3.client("s3")
+    for path in output.rglob("*"):
+        if path.is_file():
+            client.upload_file(str(path), bucket, f"results/{path.relative_to(output)}")
+    assert rows(read_results(f"s3://{bucket}/results")) == sorted(ROWS)
 
 
-def test_the_matrix_keeps_each_number_to_its_last_bit(tmp_path: Path) -> None:
-    values = np.random.default_rng(1).standard_normal((500, 7)).astype(np.float32)
-    values *= np.float32(10) ** np.arange(-18, 17, 5, dtype=np.float32)
-    address = part(tmp_path / "1", [(f"{i:03d}", "x", row.tolist()) for i, row in enumerate(values)])
-    write_matrix(str(tmp_path / "m.csv"), [address], 7, 500)
-    rows = read_csv(tmp_path / "m.csv")
-    assert rows[0] == ["path", "label", *[f"pca_{i}" for i in range(1, 8)]]
-    assert np.array([row[2:] for row in rows[1:]], np.float32).tobytes() == values.tobytes()
+def test_an_output_without_results_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=rf"^no results in {tmp_path}; make them with: python -m job reduce --output "):
+        read_results(str(tmp_path))
 
 
-AWKWARD = ["a;b", 'say "a"', "two\nlines", "carriage\rreturn", "it's", " space ", ",", "\\", "日本", '"', ";"]
+def test_results_that_are_gone_are_refused(output: Path) -> None:
+    write_run(str(output), run_record(results=ResultFolders.of_run("another")))
+    gone = re.escape(str(output / "pca_results" / "run=another"))
+    with pytest.raises(JobError, match=rf"^the results in {gone} are gone; python -m job reduce makes them anew$"):
+        read_results(str(output))
 
 
-def test_what_would_break_a_line_is_quoted(tmp_path: Path) -> None:
-    rows = [(f"/{number:02d} {text}", text, [float(number)]) for number, text in enumerate(AWKWARD)]
-    write_matrix(str(tmp_path / "m.csv"), [part(tmp_path / "1", rows)], 1, len(rows))
-    assert read_csv(tmp_path / "m.csv")[1:] == [[path, text, f"{value[0]:g}"] for path, text, value in rows]
-
-
-def test_text_that_a_spreadsheet_would_calculate_gets_an_apostrophe(tmp_path: Path) -> None:
-    dangerous = ["=1+1", "+1", "-1", "@sum(a1)", "\tx", "\rx", '=cmd|"/c calc";']
-    harmless = ["a=1", "1-1", "'=1", "", "/-"]
-    rows = [(f"/{i:02d}", text, [-5.0]) for i, text in enumerate(dangerous + harmless)]
-    write_matrix(str(tmp_path / "m.csv"), [part(tmp_path / "1", rows)], 1, len(rows))
-    found = [row[1:] for row in read_csv(tmp_path / "m.csv")[1:]]
-    assert found == [[f"'{text}", "-5"] for text in dangerous] + [[text, "-5"] for text in harmless]
-
-
-def rejected(path: Path, rows: list[tuple[str, str, str]]) -> str:
-    columns = dict(zip(REJECTED_SCHEMA.names, map(list, zip(*rows, strict=True)), strict=True))
-    pq.write_table(pa.table(columns, schema=REJECTED_SCHEMA), path)
-    return str(path)
-
-
-def test_rejected_images_are_listed_with_their_reason_or_the_header_alone(tmp_path: Path) -> None:
-    first = rejected(tmp_path / "1", [("/b.jpg", "truncated", "cut; here"), ("/d.jpg", "gone", "x")])
-    second = rejected(tmp_path / "2", [("=c.jpg", "damaged", "x\ny")])
-    write_rejected(str(tmp_path / "rejected.csv"), [first, second], 3)
-    assert read_csv(tmp_path / "rejected.csv") == [
-        ["path", "reason", "error"],
-        ["/b.jpg", "truncated", "cut; here"],
-        ["/d.jpg", "gone", "x"],
-        ["'=c.jpg", "damaged", "x\ny"],
-    ]
-    write_rejected(str(tmp_path / "rejected.csv"), [], 0)
-    assert (tmp_path / "rejected.csv").read_bytes() == b"path;reason;error\n"
-
-
-def test_another_number_of_rows_leaves_the_old_file(tmp_path: Path) -> None:
-    target = tmp_path / "pca_matrix.csv"
-    target.write_text("old")
-    address = part(tmp_path / "1", [("/a", None, [1.0])])
-    with pytest.raises(RunError, match=r"pca_matrix\.csv came to 1 rows where 2 were expected, and is left as it was$"):
-        write_matrix(str(target), [address], 1, 2)
-    assert target.read_text() == "old"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "pca_matrix.csv"]
-
-
-def test_reading_back_counts_rows_labels_and_faults(tmp_path: Path) -> None:
-    address = part(
-        tmp_path / "1",
-        [
-            ("/a", "x", [1.0, 2.0]),
-            ("/b", None, [1.0]),
-            ("/c", "x", [1.0, float("nan")]),
-            ("/c", "y", [float("inf"), float("-inf")]),
-            ("/d", "y", []),
-        ],
-    )
-    found = read_back(ResultsPart(address, 2))
-    assert found.labels == {"x": 2, "": 1, "y": 2}
-    assert (found.wrong_length, found.not_finite) == (2, 3)
-    assert found.paths.dtype == np.uint64
-    assert (len(found.paths), len(np.unique(found.paths))) == (5, 4)
+def test_a_damaged_part_is_named(output: Path) -> None:
+    part = output / run_record().results.pca_results / "part-00001.parquet"
+    part.write_bytes(part.read_bytes()[:-10])
+    with pytest.raises(
+        JobError, match=rf"^{re.escape(str(part))} cannot be read \(.+\); python -m job reduce "
+    ) as error:
+        read_results(str(output))
+    assert "\n" not in str(error.value)
