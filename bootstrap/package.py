@@ -1,16 +1,16 @@
-"""Build what the stack uploads, into dist/; `cdk` runs this before each synthesis, so it does nothing where it can.
+"""Build what the stack uploads, into dist/. `cdk` runs this before each synthesis: what is up to date stays.
 
     python -m bootstrap.package
     WEIGHTS=embedded python -m bootstrap.package --architecture arm64
 
-job.zip, entry.py                  the package `job` and what starts it
-dependencies-ARCHITECTURE.tgz      what it imports on EMR, with Python 3.11; made by pip, without Docker, and checked
+job.zip, entry.py                  the package `job` and the script that starts it
+dependencies-ARCHITECTURE.tgz      the packages it imports on EMR, with Python 3.11; made by pip, without Docker
 model/                             a model folder, as bootstrap.model makes it
-install_dependencies.sh            what installs the dependencies on each node of a cluster
-certificates.zip                   for what those nodes send each other
+install_dependencies.sh            the script that installs the dependencies on each node of a cluster
+certificates.zip                   the certificates with which those nodes encrypt what they send each other
 
-The model is set by environment variables, as for make: WEIGHTS (imagenet where it is not set), ALPHA, SIZE. Each
-product appears whole or not at all. All words go to standard error: standard output may be a template.
+Environment variables choose the model, as for make: WEIGHTS (default: imagenet), ALPHA, SIZE. Each product appears
+whole or not at all. All messages go to standard error, as standard output may be a template.
 """
 
 import argparse
@@ -21,13 +21,17 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bootstrap import certificates
-from bootstrap.archive import JOB, MACHINES, ROOT, SMOKE_TEST, build_archive, check_archive, recipe
+from bootstrap import archive_check, certificates
+from bootstrap.archive import build_archive, recipe
+from bootstrap.archive_check import JOB, MACHINES, ROOT, SMOKE_TEST, check_archive
 from bootstrap.model import ModelSpec, make, sha256
+from job.command_line import add_version, exit_status, new_log
 from job.errors import JobError
+from job.features.model import ModelDescription
 from job.spark.session import zip_package
 
 T = TypeVar("T", int, float)
@@ -37,7 +41,27 @@ INSTALLER = Path(__file__).parent / "install_dependencies.sh"
 WEIGHTS = "imagenet"
 
 
-def build(output: Path, architecture: str, spec: ModelSpec, package: Path = JOB) -> list[str]:
+@dataclass(frozen=True)
+class Makers:
+    """The functions that make the costly products.
+
+    Attributes
+    ----------
+    model : callable
+        Makes a model folder: `bootstrap.model.make`.
+    recipe, archive : callable
+        Names all that determines an archive; builds it: `bootstrap.archive`.
+    """
+
+    model: Callable[[ModelSpec, Path], tuple[ModelDescription, bool]] = make
+    recipe: Callable[[str], str] = recipe
+    archive: Callable[[Path, str, Path], str] = build_archive
+
+
+MAKERS = Makers()
+
+
+def build(output: Path, architecture: str, spec: ModelSpec, package: Path = JOB, makers: Makers = MAKERS) -> list[str]:
     """Build what is missing, altered or made from something else.
 
     Parameters
@@ -50,6 +74,8 @@ def build(output: Path, architecture: str, spec: ModelSpec, package: Path = JOB)
         Which model.
     package : Path
         Folder of the job's package.
+    makers : Makers
+        The functions that make the costly products.
 
     Returns
     -------
@@ -59,7 +85,7 @@ def build(output: Path, architecture: str, spec: ModelSpec, package: Path = JOB)
     Raises
     ------
     JobError
-        Where something can't be built; what was there before is still there.
+        Where something cannot be built; what was there before is still there.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -72,8 +98,8 @@ def build(output: Path, architecture: str, spec: ModelSpec, package: Path = JOB)
                 _written(output / "entry.py", (package / "entry.py").read_bytes()),
                 _written(output / INSTALLER.name, INSTALLER.read_bytes()),
                 _certificates(output / "certificates.zip"),
-                _model(output / "model", spec),
-                _dependencies(output, architecture, package),
+                _model(output / "model", spec, makers),
+                _dependencies(output, architecture, package, makers),
             )
     except OSError as error:
         raise JobError(f"cannot build {output}: {error}") from None
@@ -88,12 +114,12 @@ def requested_model(environment: Mapping[str, str]) -> ModelSpec:
 
 
 def default_architecture(settings: Path = ROOT / "cdk.json") -> str:
-    """Return what the project's lasting settings say, x86_64 where they say nothing.
+    """Return the architecture in the context of cdk.json, x86_64 where it names none.
 
     Raises
     ------
     JobError
-        Where they can't be read or name another.
+        Where the file cannot be read or names another architecture.
     """
     try:
         found = json.loads(settings.read_text()).get("context", {}).get("architecture", ARCHITECTURES[0])
@@ -114,7 +140,7 @@ def _number(environment: Mapping[str, str], name: str, kind: Callable[[str], T])
 
 
 def _written(path: Path, content: bytes) -> str | None:
-    """Have a file hold these bytes."""
+    """Write a file unless it holds these bytes; return a line about it if it was written."""
     if path.is_file() and path.read_bytes() == content:
         return None
     _put(path, content)
@@ -129,37 +155,40 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def _certificates(path: Path) -> str | None:
-    """Have certificates that last; they are kept, as others would be another deployment."""
+    """Make certificates unless there are some that last: new ones would mean another deployment."""
     if certificates.are_good(path):
         return None
-    told = _written(path, certificates.make())
+    line = _written(path, certificates.make())
     path.chmod(0o600)  # it holds a private key
-    return told
+    return line
 
 
-def _model(folder: Path, spec: ModelSpec) -> str | None:
+def _model(folder: Path, spec: ModelSpec, makers: Makers) -> str | None:
     try:
-        made, anew = make(spec, folder)
+        description, made = makers.model(spec, folder)
     except JobError as error:
-        said = str(error).replace("--weights", "WEIGHTS").replace("--alpha", "ALPHA").replace("--input-size", "SIZE")
+        message = str(error).replace("--weights", "WEIGHTS").replace("--alpha", "ALPHA").replace("--input-size", "SIZE")
         if spec.weights != "embedded":
-            said += "; to try everything with the included model: WEIGHTS=embedded"
-        raise JobError(said) from None
-    return f"{folder}: {_size(folder / 'model.tflite')}, {made.name}; {made.weights_note}" if anew else None
+            message += "; to try everything with the included model: WEIGHTS=embedded"
+        raise JobError(message) from None
+    if not made:
+        return None
+    return f"{folder}: {_size(folder / 'model.tflite')}, {description.name}; {description.weights_note}"
 
 
-def _dependencies(output: Path, architecture: str, package: Path) -> str | None:
+def _dependencies(output: Path, architecture: str, package: Path, makers: Makers) -> str | None:
     archive = output / f"dependencies-{architecture}.tgz"
     stamp = output / f".{archive.name}.json"
-    made, tried = recipe(architecture), sha256(zip_package(package) + SMOKE_TEST.read_bytes())
+    made = makers.recipe(architecture)
+    tried = sha256(zip_package(package) + SMOKE_TEST.read_bytes() + Path(archive_check.__file__).read_bytes())
 
     def state() -> dict[str, Any]:
-        told = archive.stat() if archive.is_file() else None
+        status = archive.stat() if archive.is_file() else None
         return {
             "made from": made,
             "tried with": tried,
-            "size": told and told.st_size,
-            "modified": told and told.st_mtime_ns,
+            "size": status and status.st_size,
+            "modified": status and status.st_mtime_ns,
         }
 
     found, now = _read(stamp), state()
@@ -167,12 +196,12 @@ def _dependencies(output: Path, architecture: str, package: Path) -> str | None:
         return None
     if found | {"tried with": tried} == now:
         _say(f"{archive}: trying the changed job with it")
-        told = check_archive(archive, architecture, package)
+        trial = check_archive(archive, architecture, package)
     else:
         _say(f"{archive}: getting wheels for {architecture} (some 130 MB), once")
-        told = build_archive(archive, architecture, package)
+        trial = makers.archive(archive, architecture, package)
     _put(stamp, json.dumps(state(), indent=2).encode())
-    return f"{archive}: {_size(archive)}; {told}"
+    return f"{archive}: {_size(archive)}; {trial}"
 
 
 def _read(stamp: Path) -> dict[str, Any]:
@@ -191,11 +220,12 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+def main(arguments: list[str] | None = None, makers: Makers = MAKERS) -> int:
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(
         "python -m bootstrap.package", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_version(parser)
     parser.add_argument(
         "--architecture",
         choices=ARCHITECTURES,
@@ -203,17 +233,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--output", type=Path, default=Path("dist"), help="folder to fill (default: %(default)s)")
     options = parser.parse_args(arguments)
-    try:
-        built = build(options.output, options.architecture or default_architecture(), requested_model(os.environ))
-    except JobError as error:
-        _say(f"bootstrap.package: {error}")
-        return error.exit_status
-    except KeyboardInterrupt:
-        _say("bootstrap.package: interrupted; what was built before stays")
-        return 130
-    for line in built or [f"{options.output}: up to date"]:
-        _say(line)
-    return 0
+
+    def command() -> None:
+        architecture = options.architecture or default_architecture()
+        built = build(options.output, architecture, requested_model(os.environ), makers=makers)
+        for line in built or [f"{options.output}: up to date"]:
+            _say(line)
+
+    return exit_status(command, new_log(), interrupted="interrupted; what was built before stays")
 
 
 if __name__ == "__main__":

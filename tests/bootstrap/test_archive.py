@@ -3,20 +3,19 @@
 import hashlib
 import io
 import os
-import platform
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyspark
 import pytest
 
-from bootstrap import archive as archives
-from bootstrap.archive import JOB, ROOT, WHEELS, build_archive, check_archive, find_python
+from bootstrap.archive import WHEELS, build_archive
+from bootstrap.archive_check import JOB, ROOT, Host, check_archive, find_python, unpack
 from bootstrap.smoke_test import SERVICES
 from job.errors import JobError
 from job.spark.session import find_java, zip_package
@@ -74,7 +73,7 @@ def test_a_whole_run_works_from_the_two_archives_and_spark_alone(built: Path, py
     """As on EMR: what Spark's workers import themselves (pandas) shows only here."""
     java = find_java()
     assert java
-    archives._unpack(built / NAME, tmp_path / "deps")
+    unpack(built / NAME, tmp_path / "deps")
     (tmp_path / "spark").mkdir()
     packages = Path(pyspark.__file__).parents[1]
     for name in ("pyspark", "py4j"):
@@ -142,12 +141,11 @@ def test_program_that_emr_cannot_load_is_refused(
     ("old", "new"),
     [(b"GLIBC_2.14\0", b"GLIBC_2.34\0"), (b"GLIBC_2.2.5\0", b"GLIBC_2.4.0\0"), (b"GLIBCXX_3.4.21", b"GLIBCXX_3.4.29")],
 )
-def test_program_just_within_the_bounds_passes(
-    old: bytes, new: bytes, elf: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: "riscv64")  # so that nothing is tried
+def test_program_just_within_the_bounds_passes(old: bytes, new: bytes, elf: bytes, tmp_path: Path) -> None:
+    elsewhere = replace(Host.this(), machine="riscv64")  # so that nothing is tried
     path = pack(tmp_path / NAME, {"lib.so": elf.replace(old, new)})
-    assert check_archive(path, "x86_64").startswith("the job was not tried with it: it is for Linux on x86_64")
+    outcome = check_archive(path, "x86_64", host=elsewhere)
+    assert outcome.startswith("the job was not tried with it: it is for Linux on x86_64")
 
 
 def test_damaged_and_foreign_archives_are_refused(elf: bytes, tmp_path: Path) -> None:
@@ -190,24 +188,14 @@ def test_where_no_python_can_try_it_one_line_says_why(tmp_path: Path, monkeypatc
         pytest.skip("SKIPPED, NOT PROVEN: needs Linux on x86_64 with Python 3.11")
     (tmp_path / "python3.11").write_text("#!/bin/sh\necho 'version manager: no such version' >&2\nexit 127\n")
     (tmp_path / "python3.11").chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python3.11"))
+    host = replace(Host.this(), executable=str(tmp_path / "python3.11"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    found, why_not = find_python("x86_64")
+    found, why_not = find_python("x86_64", host)
     assert found is None
     assert "there is no python3.11" in why_not
     path = pack(tmp_path / NAME, {"nothing.txt": b""})
-    assert check_archive(path, "x86_64").startswith("the job was not tried with it: it is for Python 3.11")
-
-
-@pytest.fixture
-def pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Have archives made from other pins."""
-
-    def pin(text: str) -> None:
-        (tmp_path / "x86_64.txt").write_text(text + "\n")
-        monkeypatch.setattr(archives, "WHEELS", tmp_path)
-
-    return pin
+    outcome = check_archive(path, "x86_64", host=host)
+    assert outcome.startswith("the job was not tried with it: it is for Python 3.11")
 
 
 @pytest.mark.parametrize(
@@ -220,14 +208,12 @@ def pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
     ],
 )
 @pytest.mark.usefixtures("built")  # so that the index is there
-def test_pin_without_a_wheel_fails_with_pips_reason(
-    pin: str, words: str, pins: Callable[[str], None], tmp_path: Path
-) -> None:
-    pins(pin)
+def test_pin_without_a_wheel_fails_with_pips_reason(pin: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "x86_64.txt").write_text(pin + "\n")
     (tmp_path / "out").mkdir()
-    with pytest.raises(JobError, match=rf"pip cannot get the wheels that x86_64\.txt in .* names: .*{words}") as told:
-        build_archive(tmp_path / "out" / NAME, "x86_64")
-    assert "\n" not in str(told.value)
+    with pytest.raises(JobError, match=rf"pip cannot get the wheels that x86_64\.txt in .* names: .*{words}") as raised:
+        build_archive(tmp_path / "out" / NAME, "x86_64", wheels=tmp_path)
+    assert "\n" not in str(raised.value)
     assert list((tmp_path / "out").iterdir()) == []
 
 

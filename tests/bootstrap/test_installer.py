@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.archive import find_python
+from bootstrap.archive_check import find_python
 from bootstrap.package import INSTALLER
 from tests.bootstrap.test_archive import NAME, pack
 
@@ -117,7 +117,7 @@ def test_the_archive_is_installed_for_a_python_of_its_own(installed: tuple[Node,
 
 
 def test_the_real_job_runs_with_it(installed: tuple[Node, str, float], built: Path) -> None:
-    from bootstrap.archive import MODEL, SMOKE_TEST  # noqa: PLC0415
+    from bootstrap.archive_check import MODEL, SMOKE_TEST  # noqa: PLC0415
 
     line = [str(installed[0].folder / "bin/python"), "-W", "ignore", str(SMOKE_TEST)]
     done = subprocess.run(

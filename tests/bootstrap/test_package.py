@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from bootstrap import package as packages
-from bootstrap.archive import JOB, ROOT, find_python
-from bootstrap.model import ModelSpec
-from bootstrap.package import build, default_architecture, main, requested_model
+from bootstrap.archive_check import JOB, ROOT, find_python
+from bootstrap.model import ModelSpec, make
+from bootstrap.package import MAKERS, build, default_architecture, main, requested_model
 from job.errors import JobError
 
 ARCHIVE = "dependencies-x86_64.tgz"
@@ -76,11 +78,11 @@ def test_altered_and_deleted_products_are_made_anew(
     for name in before:
         if not name.endswith(".json"):
             assert (dist / name).read_bytes() == (built / name).read_bytes(), name
-    out, told = capsys.readouterr()
+    out, messages = capsys.readouterr()
     assert out == ""
-    assert "getting wheels for x86_64" in told
+    assert "getting wheels for x86_64" in messages
     for name in ("job.zip", "entry.py", "model", ARCHIVE):
-        assert f"{dist / name}: " in told
+        assert f"{dist / name}: " in messages
     assert {path.name for path in dist.iterdir()} == {path.name for path in built.iterdir()}
     after = state(dist)
     assert main(["--architecture", "x86_64", "--output", str(dist)]) == 0
@@ -88,7 +90,7 @@ def test_altered_and_deleted_products_are_made_anew(
 
 
 @pytest.mark.parametrize("what", ["deleted", "size", "time", "recipe", "stamp", "nothing"])
-def test_archive_is_built_again_for_each_reason_alone(what: str, dist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_archive_is_built_again_for_each_reason_alone(what: str, dist: Path) -> None:
     built = []
 
     def build_archive(path: Path, architecture: str, package: Path) -> str:
@@ -97,26 +99,26 @@ def test_archive_is_built_again_for_each_reason_alone(what: str, dist: Path, mon
         path.write_bytes(b"new")
         return "well"
 
-    monkeypatch.setattr(packages, "build_archive", build_archive)
+    makers = replace(MAKERS, archive=build_archive)
     stamp = dist / f".{ARCHIVE}.json"
     if what == "deleted":
         (dist / ARCHIVE).unlink()
     elif what == "size":
         alter(dist / ARCHIVE, b"altered")
-        told = json.loads(stamp.read_text())
-        os.utime(dist / ARCHIVE, ns=(told["modified"], told["modified"]))
+        modified = json.loads(stamp.read_text())["modified"]
+        os.utime(dist / ARCHIVE, ns=(modified, modified))
     elif what == "time":
         size = (dist / ARCHIVE).stat().st_size
         alter(dist / ARCHIVE, b"")
         os.truncate(dist / ARCHIVE, size)
     elif what == "recipe":
-        monkeypatch.setattr(packages, "recipe", lambda _: "another")
+        makers = replace(makers, recipe=lambda _: "another")
     elif what == "stamp":
         alter(stamp, b"{")
-    lines = build(dist, "x86_64", ModelSpec("embedded"))
+    lines = build(dist, "x86_64", ModelSpec("embedded"), makers=makers)
     assert built == ([] if what == "nothing" else [(dist / ARCHIVE, "x86_64", JOB)])
     assert bool(lines) == bool(built)
-    assert build(dist, "x86_64", ModelSpec("embedded")) == []
+    assert build(dist, "x86_64", ModelSpec("embedded"), makers=makers) == []
 
 
 def test_changed_job_is_tried_with_the_archive_that_is_there(dist: Path, tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_changed_job_is_tried_with_the_archive_that_is_there(dist: Path, tmp_pat
     assert build(dist, "x86_64", ModelSpec("embedded"), job) == []
 
 
-def test_killed_build_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_build_leaves_nothing_that_counts(tmp_path: Path) -> None:
     dist = tmp_path / "dist"
     command = [sys.executable, "-m", "bootstrap.package", "--architecture", "x86_64", "--output", str(dist)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as process:
@@ -156,9 +158,8 @@ def test_killed_build_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: py
     def build_archive(*_: object) -> str:
         raise JobError("asked for")
 
-    monkeypatch.setattr(packages, "build_archive", build_archive)
     with pytest.raises(JobError, match="asked for"):
-        build(dist, "x86_64", ModelSpec("embedded"))
+        build(dist, "x86_64", ModelSpec("embedded"), makers=replace(MAKERS, archive=build_archive))
     assert {path.name for path in dist.iterdir()} == before
 
 
@@ -182,11 +183,13 @@ def test_weights_out_of_reach_fail_before_the_wheels_and_name_the_way_out(
     network = pytest.importorskip(
         "bootstrap.network", reason="SKIPPED, NOT PROVEN: TensorFlow is not installed", exc_type=ImportError
     )
-    monkeypatch.setattr(network, "SERVER", "http://127.0.0.1:9/")
+    imagenet_file = partial(network.imagenet_file, server="http://127.0.0.1:9/")
+    unreachable = SimpleNamespace(**(vars(network) | {"imagenet_file": imagenet_file}))
+    makers = replace(MAKERS, model=partial(make, load_network=lambda: unreachable))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("WEIGHTS", "")  # as good as not set: imagenet
-    assert main(["--architecture", "x86_64", "--output", str(tmp_path / "dist")]) == 2
+    assert main(["--architecture", "x86_64", "--output", str(tmp_path / "dist")], makers) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "cannot fetch ImageNet weights" in line
     assert "Connection refused" in line

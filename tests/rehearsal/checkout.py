@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.archive import find_python
+from bootstrap.archive_check import find_python
 from job.spark.session import find_java
 from tests.aws.cdk import ROOT, need_cdk
 from tests.infra.conftest import PARTS
