@@ -5,14 +5,15 @@ import io
 import json
 import zipfile
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from job import storage
 from job.errors import JobError
 from job.features.snapshot import ModelSummary
-from job.images.decode import DECODER_VERSION
-from job.images.sandbox import DecodeOptions
 from job.settings import Settings
+
+if TYPE_CHECKING:
+    from job.images.sandbox import DecodeOptions
 
 FORMAT = 1
 TFLITE = "model.tflite"
@@ -156,11 +157,15 @@ def _describe(folder: str, text: bytes) -> ModelDescription:
 
 def fingerprint(model: Model, settings: Settings) -> str:
     """Return what tells features apart that may not be mixed: the network and how pixels are made for it."""
+    from job.images.decode import DECODER_VERSION  # noqa: PLC0415 - reading a model folder needs no Pillow
+
     return model.fingerprint(DECODER_VERSION, settings.mode, settings.max_pixels)
 
 
-def decode_options(model: Model, settings: Settings) -> DecodeOptions:
+def decode_options(model: Model, settings: Settings) -> "DecodeOptions":
     """Return how images are decoded for a model."""
+    from job.images.sandbox import DecodeOptions  # noqa: PLC0415 - as above
+
     size = model.description.input_size
     return DecodeOptions(size, settings.mode, settings.max_pixels, settings.decode_seconds, settings.decode_bytes)
 
