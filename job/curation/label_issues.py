@@ -17,11 +17,12 @@ VOTERS = 10
 
 @dataclass(frozen=True)
 class ConfusedLabels:
-    """The images of one label, of `total` in all, whose nearest neighbor has the other label."""
+    """The images of one label, of `total` in all, whose nearest neighbor has the other label; and those neighbors."""
 
     label: int
     other: int
     images: list[int]
+    neighbors: list[int]
     total: int
 
 
@@ -36,12 +37,13 @@ class LabelIssue:
 
 def confused_labels(labels: NDArray[np.int64], near: Neighbors) -> list[ConfusedLabels]:
     """Return the pairs of labels that are confused, most images first, judged by the nearest neighbor alone."""
+    neighbors = near.indexes[:, 0]
+    others = labels[neighbors]
     totals = Counter(labels.tolist())
-    pairs: dict[tuple[int, int], list[int]] = {}
-    for image, (label, other) in enumerate(zip(labels.tolist(), labels[near.indexes[:, 0]].tolist(), strict=True)):
-        if label != other:
-            pairs.setdefault((label, other), []).append(image)
-    found = [ConfusedLabels(label, other, images, totals[label]) for (label, other), images in pairs.items()]
+    found = []
+    for label, other in np.unique(np.stack([labels, others])[:, labels != others], axis=1).T.tolist():
+        images = np.flatnonzero((labels == label) & (others == other))
+        found.append(ConfusedLabels(label, other, images.tolist(), neighbors[images].tolist(), totals[label]))
     return sorted(found, key=lambda pair: (-len(pair.images), pair.label, pair.other))
 
 

@@ -1,7 +1,7 @@
 "use strict";
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const { points, tiles, pca, sample, files, run } = data;
+const { highlights, points, tiles, pca, sample, run } = data;
 const total = points.path.length;
 const width = points.components;
 const coordinates = new Int16Array(Uint8Array.from(atob(points.coordinates), (c) => c.charCodeAt(0)).buffer);
@@ -9,12 +9,12 @@ const coordinates = new Int16Array(Uint8Array.from(atob(points.coordinates), (c)
 const $ = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 3 }).format;
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
-const amount = (n, one, many = `${one}s`) => `${number(n)} ${n === 1 ? one : many}`;
+const amount = (n, singular, plural = `${singular}s`) => `${number(n)} ${n === 1 ? singular : plural}`;
 const value = (point, column) => coordinates[point * width + column] * points.scale[column];
 const labelOf = (point) => points.names[points.label[point]] ?? null;
 const short = (path) => (points.prefix && path.startsWith(points.prefix) ? path.slice(points.prefix.length) : path);
 
-// Labels and paths are what anybody called them: they enter the page here, as text and attributes, never as HTML.
+// Labels and paths come from users. They enter the page here, as text and attributes, never as HTML.
 function put(element, ...children) {
   element.append(...children.flat().filter((child) => child !== null));
   return element;
@@ -33,7 +33,7 @@ const bar = (share) => make("span", { class: "bar", style: `--share: ${share}`, 
 const link = (file) => make("a", { href: file }, file);
 const fold = (words, ...children) => make("details", {}, make("summary", {}, words), ...children);
 
-// Rows are arrays of cells; the first one names the row. Those after `shown` wait in a details element.
+// Rows are arrays of cells; the first cell names the row. A details element holds the rows after the first `shown`.
 function table(caption, heads, rows, shown = Infinity) {
   const cell = (content, i) => {
     if (i === 0) return make("th", { scope: "row" }, content);
@@ -41,9 +41,9 @@ function table(caption, heads, rows, shown = Infinity) {
     return make("td", barred ? { class: "bars" } : {}, typeof content === "number" ? number(content) : content);
   };
   const head = make("tr", {}, heads.map((text) => (text ? make("th", { scope: "col" }, text) : make("td"))));
-  const build = (words, some) =>
+  const build = (words, body) =>
     make("table", {}, make("caption", {}, words), make("thead", {}, head.cloneNode(true)),
-      make("tbody", {}, some.map((row) => make("tr", {}, row.map(cell)))));
+      make("tbody", {}, body.map((row) => make("tr", {}, row.map(cell)))));
   const rest = rows.slice(shown);
   return [
     build(caption, rows.slice(0, shown)),
@@ -52,7 +52,7 @@ function table(caption, heads, rows, shown = Infinity) {
 }
 
 function cards(items, build, shown = 12) {
-  const list = (some) => make("ul", { class: "cards" }, some.map((item) => make("li", {}, build(item))));
+  const list = (part) => make("ul", { class: "cards" }, part.map((item) => make("li", {}, build(item))));
   const rest = items.slice(shown);
   return [list(items.slice(0, shown)), rest.length ? fold(`${number(rest.length)} more`, list(rest)) : null];
 }
@@ -69,17 +69,17 @@ function facts(caption, entries) {
   return [element];
 }
 
-// The sheets are megabytes: they are told to the browser once, not once a picture.
+// The sheets are megabytes: the page holds each of them once, not once for each tile.
 const sheets = document.head.appendChild(make("style")).sheet;
 tiles.sheets.forEach((url, i) => sheets.insertRule(`.sheet${i} { background-image: url("${url}"); }`));
 document.documentElement.style.setProperty("--columns", tiles.columns);
 
 function tile(point) {
   const [path, label] = [points.path[point], labelOf(point)];
-  const place = point % (tiles.columns * tiles.rows);
+  const cell = point % (tiles.columns * tiles.rows);
   return make("span", {
     class: `tile sheet${Math.floor(point / (tiles.columns * tiles.rows))}`,
-    style: `--column: ${place % tiles.columns}; --row: ${Math.floor(place / tiles.columns)}`,
+    style: `--column: ${cell % tiles.columns}; --row: ${Math.floor(cell / tiles.columns)}`,
     role: "img",
     "aria-label": label === null ? path : `${path}, label ${label}`,
     title: path,
@@ -87,11 +87,11 @@ function tile(point) {
 }
 
 const words = (...lines) => make("div", { class: "words" }, lines.map((line) => make("p", {}, line)));
-const strip = (name, some) =>
-  make("ul", { class: "tiles", "aria-label": name }, some.map((point) => make("li", {}, tile(point))));
+const strip = (name, images) =>
+  make("ul", { class: "tiles", "aria-label": name }, images.map((point) => make("li", {}, tile(point))));
 
-const ofSample = sample.neighbours < sample.of
-  ? ` Only ${number(sample.neighbours)} of ${amount(sample.of, "usable picture")} were compared.`
+const ofSample = sample.compared < sample.usable
+  ? ` Only ${number(sample.compared)} of ${amount(sample.usable, "usable image")} were compared.`
   : "";
 
 /* Header */
@@ -99,23 +99,24 @@ const ofSample = sample.neighbours < sample.of
 {
   const { listed, reused, new: fresh, ok, rejected } = data.counts;
   const made = new Date(data.made).toLocaleString("en-GB", { dateStyle: "long", timeStyle: "short", timeZone: "UTC" });
-  put($("made"), `Made ${made} UTC; the results are in `, make("code", {}, data.output), ".");
-  if (points.prefix) put($("made"), " Paths are those below ", make("code", {}, points.prefix), ".");
+  put($("made"), `Created on ${made} UTC from the results in `, make("code", {}, data.output), ".");
+  if (points.prefix) put($("made"), " Paths are relative to ", make("code", {}, points.prefix), ".");
   const labels = data.labels.filter(([label]) => label !== null).length + data.other_labels;
-  const counts = { Pictures: listed, Usable: ok, Rejected: rejected, Labels: labels, Reused: reused, New: fresh };
+  const counts = { Images: listed, Usable: ok, Rejected: rejected, Labels: labels, Reused: reused, New: fresh };
   put($("counts"), Object.entries(counts).map(([name, count]) =>
     make("div", {}, make("dt", {}, name), make("dd", {}, number(count)))));
 }
 
-/* What there is */
+/* Overview */
 
 if (data.labels.length) {
-  const most = Math.max(...data.labels.map(([, count]) => count));
-  put($("what"), table("Pictures per label", ["Label", "Pictures", ""],
-    data.labels.map(([label, count]) => [named(label), count, bar(count / most)]), 30));
+  const highest = Math.max(...data.labels.map(([, count]) => count));
+  put($("overview"), table("Images per label", ["Label", "Images", ""],
+    data.labels.map(([label, count]) => [named(label), count, bar(count / highest)]), 30));
 }
 if (data.other_labels) {
-  put($("what"), make("p", {}, `${amount(data.other_labels, "smaller label")} beyond these are not listed.`));
+  put($("overview"), make("p", {},
+    `${amount(data.other_labels, "smaller label is", "smaller labels are")} not listed.`));
 }
 
 function sizes() {
@@ -123,24 +124,24 @@ function sizes() {
   const rows = data.sizes.map(([across, down, count]) =>
     [`${across} \u00d7 ${down}`, count, bar(count / data.sizes[0][2])]);
   const others = data.other_sizes
-    ? `${amount(data.other_sizes, "picture has another size", "pictures have other sizes")}.`
+    ? `${amount(data.other_sizes, "image has another size", "images have other sizes")}.`
     : "";
-  return make("div", {}, table("Sizes in pixels", ["Width \u00d7 height", "Pictures", ""], rows, 10),
+  return make("div", {}, table("Image sizes in pixels", ["Width \u00d7 height", "Images", ""], rows, 10),
     make("p", { class: "muted" }, others));
 }
 
 function rejections() {
-  if (!data.rejections.length) return make("p", {}, "None: every picture could be read.");
+  if (!data.rejections.length) return make("p", {}, "None. Every image could be read.");
   const reasons = data.rejections.map(({ reason, count, paths }) => fold(`${reason}: ${number(count)}`,
     make("ul", { class: "paths" }, paths.map((path) => make("li", {}, pathed(short(path))))),
     count > paths.length ? make("p", { class: "muted" }, `The first ${paths.length} of ${number(count)}.`) : null));
-  return [reasons, files.rejected ? make("p", {}, "All of them are in ", link(files.rejected), ".") : null].flat();
+  return [...reasons, make("p", {}, "All rejected images are listed in ", link(data.rejected_csv), ".")];
 }
 
-put($("what"), make("div", { class: "columns" }, sizes(),
-  make("div", {}, make("h3", {}, "Rejected pictures"), rejections())));
+put($("overview"), make("div", { class: "columns" }, sizes(),
+  make("div", {}, make("h3", {}, "Rejected images"), rejections())));
 
-/* Principal components, but for the plot */
+/* Principal components, without the plot */
 
 let sum = 0;
 const sums = pca.ratio.map((share) => (sum += share));
@@ -148,20 +149,20 @@ const sums = pca.ratio.map((share) => (sum += share));
 {
   const kept = sums[Math.min(pca.k, sums.length) - 1] ?? 0;
   const source = pca.applied
-    ? `The basis existed before this run, fitted to ${amount(pca.fitted_to, "picture")}, and was applied.`
-    : `The basis was fitted to ${amount(pca.fitted_to, "picture")}.`;
+    ? `The run applied an existing basis, which was fitted to ${amount(pca.fitted_to, "image")}.`
+    : `The basis was fitted to ${amount(pca.fitted_to, "image")}.`;
   const levels = [0.5, 0.8, 0.9, 0.95]
     .map((level) => [level, sums.findIndex((share) => share >= level) + 1])
     .filter(([, count]) => count > 0)
-    .map(([level, count]) => `${100 * level}% need ${number(count)}`);
+    .map(([level, count], i) => `${number(count)} for ${100 * level}%${i ? "" : " of the variance"}`);
   put($("chosen"), `${amount(pca.k, "component")} ${pca.k === 1 ? "keeps" : "keep"} ${percent(kept)} of the variance `
-    + `(asked for: ${pca.asked}). ${source}${levels.length ? ` Of the variance, ${levels.join(", ")}.` : ""}`);
+    + `(requested: ${pca.asked}). ${source}${levels.length ? ` Components needed: ${levels.join(", ")}.` : ""}`);
   $("scree").setAttribute("aria-label", "Bars: the share of the variance that each component explains, falling from "
-    + `${percent(pca.ratio[0] ?? 0)}. Line: the shares added up, reaching ${percent(sums.at(-1) ?? 0)}. `
-    + "The numbers follow as a table.");
-  put($("components"), fold("The numbers", ...table("Share of the variance", ["Component", "Share", "Added up"],
+    + `${percent(pca.ratio[0] ?? 0)}. Line: the cumulative share, reaching ${percent(sums.at(-1) ?? 0)}. `
+    + "A table of the numbers follows.");
+  put($("components"), fold("Numbers", ...table("Share of the variance", ["Component", "Share", "Cumulative"],
     pca.ratio.map((share, i) => [String(i + 1), percent(share), percent(sums[i])]))));
-  const ends = pca.ends.map(({ low, high }, i) => [
+  const ends = highlights.component_ends.map(({ low, high }, i) => [
     make("h3", {}, `Component ${i + 1} `, make("small", {}, `${percent(pca.ratio[i])} of the variance`)),
     make("div", { class: "columns" },
       make("div", {}, make("small", {}, "Low end"), strip(`Component ${i + 1}, low end`, low)),
@@ -174,14 +175,14 @@ const sums = pca.ratio.map((share) => (sum += share));
 
 const root = document.documentElement;
 const dark = matchMedia("(prefers-color-scheme: dark)");
-// On touch screens a drag scrolls the page; zooming is left to the buttons.
+// On touch screens a drag scrolls the page, and buttons zoom.
 const touch = matchMedia("(pointer: coarse)").matches;
 const config = {
   displaylogo: false,
   displayModeBar: touch || "hover",
   doubleClick: touch ? false : "reset", // plotly takes one tap for two clicks
   responsive: true,
-  // Named one by one: among those that come by themselves is one that sends the data to Plotly's cloud.
+  // One of the default buttons sends the data to Plotly's cloud, so these are listed.
   modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
   plotlyServerURL: "",
 };
@@ -191,39 +192,39 @@ function theme() {
   return (name) => style.getPropertyValue(`--${name}`).trim();
 }
 
-function layoutOf(colour, xaxis, yaxis) {
-  const axis = { gridcolor: colour("line"), zerolinecolor: colour("line"), linecolor: colour("line") };
+function layoutOf(color, xaxis, yaxis) {
+  const axis = { gridcolor: color("line"), zerolinecolor: color("line"), linecolor: color("line") };
   return {
     xaxis: { ...axis, ...xaxis },
     yaxis: { ...axis, ...yaxis },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    font: { color: colour("text"), family: "system-ui, sans-serif", size: 13 },
-    modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("muted"), activecolor: colour("text") },
+    font: { color: color("text"), family: "system-ui, sans-serif", size: 13 },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: color("muted"), activecolor: color("text") },
     margin: { l: 60, r: 10, t: 30, b: 50 },
     showlegend: false,
-    // Plots do not follow the width of paper by themselves.
+    // Plots do not adapt to the width of paper.
     ...(root.classList.contains("printing") ? { width: 680 } : { autosize: true }),
   };
 }
 
 function drawScree() {
-  const colour = theme();
+  const color = theme();
   const x = pca.ratio.map((_, i) => i + 1);
-  const ticks = { spikethickness: 1, spikecolor: colour("muted"), ...(x.length > 12 ? {} : { dtick: 1 }) };
-  const layout = layoutOf(colour,
+  const ticks = { spikethickness: 1, spikecolor: color("muted"), ...(x.length > 12 ? {} : { dtick: 1 }) };
+  const layout = layoutOf(color,
     { title: { text: "Component" }, fixedrange: true, range: [0.3, x.length + 0.7], ...ticks },
     { title: { text: "Share of the variance" }, tickformat: ".0%", range: [0, 1.02], fixedrange: true });
   layout.legend = { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 };
   layout.showlegend = true;
   layout.hovermode = "x unified";
-  layout.hoverlabel = { bgcolor: colour("raised") };
+  layout.hoverlabel = { bgcolor: color("raised") };
   const hovertemplate = "%{y:.1%}";
   Plotly.react("scree", [
     { type: "bar", name: "Each component", x, y: pca.ratio, hovertemplate,
-      marker: { color: x.map((i) => colour(i <= pca.k ? "accent" : "pale")) } },
-    { type: "scatter", name: "Added up", mode: x.length > 60 ? "lines" : "lines+markers", x, y: sums, hovertemplate,
-      line: { color: colour("label-5") } },
+      marker: { color: x.map((i) => color(i <= pca.k ? "accent" : "pale")) } },
+    { type: "scatter", name: "Cumulative", mode: x.length > 60 ? "lines" : "lines+markers", x, y: sums, hovertemplate,
+      line: { color: color("label-5") } },
   ], layout, { ...config, displayModeBar: false });
 }
 
@@ -240,7 +241,7 @@ const symbols = [
   ["triangle-down", "M0,6.5L6.5,-5H-6.5Z"],
   ["star", "M0,-7L1.7,-2.3L6.7,-2.2L2.7,0.9L4.1,5.7L0,2.9L-4.1,5.7L-2.7,0.9L-6.7,-2.2L-1.7,-2.3Z"],
 ];
-// Neighbours in the list differ in colour and in symbol; the 65th label looks like the first.
+// Adjacent labels differ in color and in symbol; the 65th label looks like the first.
 const hueOf = (label) => (label < 0 ? "label-none" : `label-${label % HUES}`);
 const symbolOf = (label) => symbols[label < 0 ? 0 : (label + Math.floor(label / HUES)) % symbols.length];
 
@@ -251,12 +252,12 @@ const [plot, stage, card, ring] = ["plot", "stage", "card", "ring"].map($);
 const [across, up] = [$("across"), $("up")];
 
 let visible = []; // points on the map, in the order of the trace
-let walk = null; // those within the zoomed part from left to right, found when a key asks
+let walk = null; // those in view from left to right, for the keyboard; computed when a key needs it
 let current = null;
 
 const spread = (point) => (points.label[point] + 1) + 0.7 * ((point * 0.618) % 1 - 0.5);
 const x = (point) => value(point, Number(across.value));
-// With one component alone, the other way just sets the labels apart.
+// With a single component, the vertical axis only separates the labels.
 const y = (point) => (width > 1 ? value(point, Number(up.value)) : spread(point));
 
 function range(of) {
@@ -270,19 +271,19 @@ function range(of) {
 }
 
 function drawMap() {
-  const colour = theme();
+  const color = theme();
   const title = (column) => {
     const share = pca.ratio[column];
     return { text: `Component ${column + 1}${share === undefined ? "" : ` (${percent(share)})`}` };
   };
   visible = points.label.flatMap((label, point) => (on.has(label) ? [point] : []));
-  const hues = new Map([...present.keys()].map((label) => [label, colour(hueOf(label))]));
-  // Ranges are of all points: the map stays where it is while labels come and go.
-  const layout = layoutOf(colour,
+  const hues = new Map([...present.keys()].map((label) => [label, color(hueOf(label))]));
+  // Ranges cover all points, so that the map stays in place while labels come and go.
+  const layout = layoutOf(color,
     { title: title(Number(across.value)), range: range(x) },
     width > 1
       ? { title: title(Number(up.value)), range: range(y) }
-      : { title: { text: "Labels, a row each" }, range: range(y), showticklabels: false });
+      : { title: { text: "One row per label" }, range: range(y), showticklabels: false });
   layout.dragmode = touch ? false : "zoom";
   layout.hovermode = "closest";
   layout.uirevision = `${across.value} ${up.value}`;
@@ -297,7 +298,7 @@ function drawMap() {
       opacity: 0.85,
       color: visible.map((point) => hues.get(points.label[point])),
       symbol: visible.map((point) => symbolOf(points.label[point])[0]),
-      line: { width: 0.6, color: colour("outline") },
+      line: { width: 0.6, color: color("outline") },
     },
   };
   walk = null;
@@ -307,7 +308,7 @@ function drawMap() {
 
 function show(point) {
   current = point;
-  const { xaxis, yaxis } = plot._fullLayout; // the only way from a value to its place
+  const { xaxis, yaxis } = plot._fullLayout; // the only way from a value to its position
   const [left, top] = [xaxis._offset + xaxis.d2p(x(point)), yaxis._offset + yaxis.d2p(y(point))];
   ring.hidden = false;
   ring.style.setProperty("--x", `${left}px`);
@@ -316,7 +317,7 @@ function show(point) {
   card.style.setProperty("--left", `${left}px - 9rem`);
   card.style.setProperty("--top", top > plot.clientHeight / 2 ? `${top - 20}px - 8rem` : `${top + 20}px`);
   card.replaceChildren(make("div", {}, tile(point),
-    words(pathed(points.path[point]), strong(labelOf(point)), `Picture ${number(point + 1)} of ${number(total)}`)));
+    words(pathed(points.path[point]), strong(labelOf(point)), `Image ${number(point + 1)} of ${number(total)}`)));
 }
 
 function hide() {
@@ -334,16 +335,16 @@ function walked() {
 function step(event) {
   if (event.key === "Escape") return hide();
   const order = walked();
-  const far = Math.max(10, Math.ceil(order.length / 20));
+  const page = Math.max(10, Math.ceil(order.length / 20));
   const by = {
     ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1,
-    PageDown: far, PageUp: -far, Home: -Infinity, End: Infinity,
+    PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity,
   }[event.key];
   if (!by || event.ctrlKey || event.altKey || event.metaKey) return;
   event.preventDefault();
   if (!order.length) return;
-  const place = order.indexOf(current);
-  const next = place < 0 && Math.abs(by) < Infinity ? 0 : place + by;
+  const position = order.indexOf(current);
+  const next = position < 0 && Math.abs(by) < Infinity ? 0 : position + by;
   show(order[Math.min(Math.max(next, 0), order.length - 1)]);
 }
 
@@ -385,21 +386,21 @@ function legend() {
       button.hidden = !(points.names[label] ?? "no label").toLowerCase().includes(wanted);
     }
   });
-  $("map-parts").classList.toggle("unlabelled", toggles.length < 2);
+  $("map-parts").classList.toggle("unlabeled", toggles.length < 2);
 }
 
 function startMap() {
   if (!total) {
     $("map-parts").remove();
-    put($("map-note"), "There is no usable picture to show.");
+    put($("map-note"), "There are no usable images to show.");
     return;
   }
-  put($("map-note"), sample.shown < sample.of
-    ? `${number(sample.shown)} of ${amount(sample.of, "picture")} are shown. `
-    : `${sample.of === 1 ? "The one usable picture is" : `All ${number(sample.of)} usable pictures are`} shown. `,
-  "Pictures that look alike to the model lie close together.",
-  sample.missing ? ` ${number(sample.missing)} could not be fetched any more, and are gray.` : "",
-  present.size > HUES * symbols.length ? " There are more labels than looks: some share colour and symbol." : "");
+  const all = sample.usable === 1 ? "the only usable image" : `all ${number(sample.usable)} usable images`;
+  const part = `${number(sample.shown)} of ${amount(sample.usable, "image")}`;
+  put($("map-note"), `The map shows ${sample.shown < sample.usable ? part : all}. `,
+    "Images that look alike to the model lie close together.",
+    sample.missing ? ` ${amount(sample.missing, "image is", "images are")} no longer available and shown in gray.` : "",
+    present.size > HUES * symbols.length ? " Some labels share both color and symbol." : "");
   for (const [select, chosen] of [[across, 0], [up, 1]]) {
     for (let column = 0; column < width; column++) {
       select.append(make("option", { value: column }, `Component ${column + 1}`));
@@ -434,57 +435,59 @@ function startMap() {
 const separation = data.separation;
 
 if (separation) {
-  const { accuracy, low, high, n, labels, by_label, confused } = separation;
+  const { accuracy: { value: share, low, high }, images, labels, by_label: byLabel } = separation;
   put($("separation"),
-    make("p", {}, `For ${percent(accuracy)} of ${amount(n, "picture")} with ${amount(labels, "label")}, the most `
-      + `similar other picture has the same label (95% interval: ${percent(low)} to ${percent(high)}).${ofSample} Where pictures were taken in series, `
-      + "that is likely another of the same series: pictures of things new to the archive are harder."),
-    table("Labels by how often that holds, worst first", ["Label", "Pictures", "Right", "Share", ""],
-      by_label.map(([label, count, right]) =>
-        [named(label), count, right, percent(right / count), bar(right / count)]), 10),
+    make("p", {}, `For ${percent(share)} of ${amount(images, "image")} with ${amount(labels, "label")}, the most `
+      + `similar other image has the same label (95% confidence interval: ${percent(low)} to ${percent(high)}).`
+      + `${ofSample} In a series of images, the most similar one is usually from the same series. Images of objects that are `
+      + "new to the archive are harder to label."),
+    table("Accuracy by label, lowest first", ["Label", "Images", "Correct", "Share", ""],
+      byLabel.map(({ label, images: count, right }) =>
+        [named(points.names[label]), count, right, percent(right / count), bar(right / count)]), 10),
     make("h3", {}, "Most often confused"));
-  put($("separation"), confused.length
-    ? cards(confused, ({ is, taken, count, of, examples }) => [
-      words([strong(is), " taken for ", strong(taken)],
-        `${number(count)} of ${amount(of, "picture")}; each with its most similar one:`),
-      make("ul", { class: "tiles" }, examples.map((both) => make("li", { class: "pair" }, both.map(tile)))),
+  put($("separation"), highlights.confusions.length
+    ? cards(highlights.confusions, ({ label, other, count, total: of, examples }) => [
+      words([strong(points.names[label]), " taken for ", strong(points.names[other])],
+        `${number(count)} of ${amount(of, "image")}. Examples, each with its most similar image:`),
+      make("ul", { class: "tiles" }, examples.map((pair) => make("li", { class: "pair" }, pair.map(tile)))),
     ])
-    : make("p", {}, "No two labels were confused."));
+    : make("p", {}, "No labels are confused."));
 } else {
-  put($("separation"), make("p", {}, data.separation_note ?? "This was not computed."));
+  put($("separation"), make("p", {}, data.separation_note));
 }
 
-/* Label errors, near-copies, outliers */
+/* Label errors, near-duplicates, outliers */
 
-function fill(section, items, { intro, none, build }) {
-  const found = data.totals[section];
+function fill(section, key, { intro, none, build }) {
+  const [items, found] = [highlights[key], data.totals[key]];
   const first = found > items.length ? ` The first ${items.length} of ${number(found)} are shown.` : "";
-  const all = files[section] ? [" All of them are in ", link(files[section]), "."] : [];
   put($(section), items.length
-    ? [make("p", {}, intro, ofSample, first, ...all), ...cards(items, build)]
+    ? [make("p", {}, intro, ofSample, first, " All are listed in ", link(data.files[key]), "."), ...cards(items, build)]
     : make("p", {}, none));
 }
 
-fill("suspects", data.suspects, {
-  intro: "Pictures whose ten most similar ones mostly have one other label, the surest first.",
-  none: separation ? `No label looks wrong.${ofSample}` : "Not looked for, as the separation of labels is not known.",
-  build: ({ point, label, suggested, share }) => [tile(point), words(pathed(points.path[point]),
-    ["Called ", strong(label), ", looks like ", strong(suggested), ` (${percent(share)} of its neighbours)`])],
+fill("label-errors", "label_issues", {
+  intro: "Most of the ten images most similar to each of these share another label. The most certain come first.",
+  none: separation ? `No label looks wrong.${ofSample}` : "Not checked: this takes at least two labels.",
+  build: ({ image, suggested, share }) => [tile(image), words(pathed(points.path[image]),
+    ["Labeled ", strong(labelOf(image)), ", looks like ", strong(points.names[suggested]),
+      ` (${percent(share)} of its neighbors)`])],
 });
 
-fill("copies", data.copies, {
-  intro: "Pictures that are the same: byte by byte, or saved anew or resized, so that brightness differs little (of 255).",
-  none: `No two pictures are near-copies.${ofSample}`,
-  build: ({ points: group, kind, difference }) => [strip("Copies", group), words(
-    kind === "same bytes" ? kind : `${kind}, difference ${number(difference)}`,
-    ...group.map((point) => pathed(points.path[point])))],
+fill("near-duplicates", "near_duplicates", {
+  intro: "Pairs of images that are the same: identical files, or copies that were saved again or resized. The "
+    + "difference is the largest in brightness anywhere in the two images, from 0 to 255.",
+  none: `No two images are near-duplicates.${ofSample}`,
+  build: ({ first, second, kind, difference }) => [strip("Near-duplicates", [first, second]), words(
+    kind === "same bytes" ? "Identical files" : `Same image, difference ${number(difference)}`,
+    ...[first, second].map((image) => pathed(points.path[image])))],
 });
 
-fill("outliers", data.outliers, {
-  intro: "Pictures far from all others, the farthest first.",
-  none: `No picture stands out.${ofSample}`,
-  build: ({ point, score }) =>
-    [tile(point), words(pathed(points.path[point]), named(labelOf(point)), `${score.toFixed(1)} times as far from its neighbours as half of all pictures are`)],
+fill("outliers", "outliers", {
+  intro: "Images far from all others, the farthest first.",
+  none: `No image stands out.${ofSample}`,
+  build: ({ image, score }) => [tile(image), words(pathed(points.path[image]), named(labelOf(image)),
+    `${score.toFixed(1)} times as far from its neighbors as the median image`)],
 });
 
 /* The run */
@@ -493,17 +496,17 @@ fill("outliers", data.outliers, {
   const seconds = Object.entries(run.seconds);
   const longest = Math.max(...seconds.map(([, time]) => time));
   const { listed, reused, new: fresh } = data.counts;
-  const speed = run.images_per_second ? `, ${number(run.images_per_second)} a second` : "";
+  const speed = run.images_per_second ? `, at ${number(run.images_per_second)} images per second` : "";
   put($("run"),
-    make("p", {}, `Run ${run.id}: of ${amount(listed, "picture")}, ${number(reused)} had been computed by earlier runs `
-      + `and were reused, ${number(fresh)} were computed${speed}.`),
-    table("Where the time went", ["Step", "Seconds", ""],
-      seconds.map(([step, time]) => [step, time.toFixed(1), bar(longest ? time / longest : 0)])),
+    make("p", {}, `Run ${run.id} covers ${amount(listed, "image")}. It reused the features of ${number(reused)} and `
+      + `computed those of ${number(fresh)}${speed}.`),
+    table("Where the time went", ["Stage", "Seconds", ""],
+      seconds.map(([stage, time]) => [stage, time.toFixed(1), bar(longest ? time / longest : 0)])),
     make("div", { class: "columns" }, ["Settings", "Model", "Versions", "Validation"]
       .map((name) => make("div", {}, facts(name, run[name.toLowerCase()])))));
 }
 
-/* Drawing, again when the colours change */
+/* Drawing, repeated when the color scheme changes */
 
 function paint() {
   if (pca.ratio.length) drawScree();
@@ -514,7 +517,7 @@ if (pca.ratio.length) drawScree();
 startMap();
 dark.addEventListener("change", paint);
 
-// Paper shows what is folded away, except long tables, and plots in the colours of day.
+// On paper everything is unfolded, except long tables, and plots have the colors of the light scheme.
 let opened = [];
 addEventListener("beforeprint", () => {
   opened = [...document.querySelectorAll("details:not([open])")].filter((element) => !element.querySelector("table"));

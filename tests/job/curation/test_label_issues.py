@@ -24,7 +24,7 @@ def test_the_pair_that_is_confused_most_comes_first() -> None:
     vectors = np.array([[0.0], [0.1], [10.0], [10.1], [10.2], [0.2]])
     labels = np.array([0, 0, 1, 1, 1, 1])
     # The last image lies among those of label 0. The second of label 0 is as near to it as to the first.
-    assert confused_labels(labels, nearest(vectors, 1))[0] == ConfusedLabels(1, 0, [5], 4)
+    assert confused_labels(labels, nearest(vectors, 1))[0] == ConfusedLabels(1, 0, [5], [1], 4)
 
 
 def test_swapped_labels_are_found_and_nothing_else() -> None:

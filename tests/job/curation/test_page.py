@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from job.curation.page import page_file
-from job.stages.report import render
+from job.curation.rendering import render
 from tests.conftest import watch
 from tests.job.curation.page_data import HOSTILE, page_data
 
@@ -53,7 +53,7 @@ def dots(page: Page) -> Locator:
     return page.locator("#plot .scatterlayer .point")
 
 
-def places(page: Page) -> np.ndarray:
+def positions(page: Page) -> np.ndarray:
     """Return where the points are on the screen, a row of x and y each."""
     script = "all => all.map(e => e.getBoundingClientRect()).map(r => [r.x + r.width / 2, r.y + r.height / 2])"
     return np.array(dots(page).evaluate_all(script))
@@ -61,7 +61,7 @@ def places(page: Page) -> np.ndarray:
 
 def lonely(page: Page) -> list[int]:
     """Return two points that no other one is close to, which a mouse with whole pixels cannot take for it."""
-    at = places(page)
+    at = positions(page)
     apart = np.hypot(*(at[:, None] - at[None]).transpose(2, 0, 1)) + np.where(np.eye(len(at)), np.inf, 0)
     return [int(point) for point in np.argsort(-apart.min(axis=0))[:2]]
 
@@ -71,10 +71,10 @@ def center(page: Page) -> None:
     page.locator("#plot").evaluate("element => element.scrollIntoView({block: 'center'})")
 
 
-def gap(places_in_order: np.ndarray) -> float:
+def gap(positions_in_order: np.ndarray) -> float:
     """Return the middle of the largest gap."""
-    widest = int(np.diff(places_in_order).argmax())
-    return float(places_in_order[widest : widest + 2].mean())
+    widest = int(np.diff(positions_in_order).argmax())
+    return float(positions_in_order[widest : widest + 2].mean())
 
 
 def overflow(page: Page) -> int:
@@ -84,6 +84,14 @@ def overflow(page: Page) -> int:
 def paths(data: dict[str, Any]) -> list[str]:
     return list(data["points"]["path"])
 
+
+NOTHING: dict[str, Any] = {
+    "component_ends": [],
+    "confusions": [],
+    "label_issues": [],
+    "near_duplicates": [],
+    "outliers": [],
+}
 
 long_names = ["Strawberry" * 12, "a long name of many words " * 8, *HOSTILE]
 
@@ -116,52 +124,46 @@ def test_every_page_is_drawn_and_fits(show: Show, data: dict[str, Any], width: i
         assert 350 < box["width"] <= width
 
 
-def test_no_usable_picture(show: Show) -> None:
-    data = page_data(3, 1) | {
-        "labels": [],
-        "sizes": [],
-        "copies": [],
-        "outliers": [],
-        "suspects": [],
-        "separation": None,
-    }
-    data["pca"] |= {"ratio": [], "ends": [], "k": 0}
-    data["sample"] = {"of": 0, "neighbours": 0, "shown": 0}
+def test_no_usable_image(show: Show) -> None:
+    data = page_data(3, 1) | {"labels": [], "sizes": [], "highlights": NOTHING, "separation": None}
+    data["pca"] |= {"ratio": [], "k": 0}
+    data["sample"] = {"usable": 0, "compared": 0, "shown": 0, "missing": 0}
     data["points"] |= {"path": [], "label": [], "names": [], "components": 0, "coordinates": "", "scale": []}
     data["tiles"]["sheets"] = []
     page = show(data, drawn=False)
-    expect(page.locator("#map")).to_contain_text("no usable picture")
+    expect(page.locator("#map")).to_contain_text("no usable images")
     expect(page.locator("#run")).to_contain_text("Where the time went")
 
 
 def test_empty_sections_say_so(show: Show) -> None:
-    page = show(page_data(20, 3) | {"suspects": [], "copies": [], "outliers": [], "rejections": []})
+    page = show(page_data(20, 3) | {"highlights": NOTHING, "rejections": []})
     for section, words in {
-        "suspects": "No label looks wrong.",
-        "copies": "No two pictures are near-copies.",
-        "outliers": "No picture stands out.",
-        "what": "every picture could be read",
+        "label-errors": "No label looks wrong.",
+        "near-duplicates": "No two images are near-duplicates.",
+        "outliers": "No image stands out.",
+        "separation": "No labels are confused.",
+        "overview": "Every image could be read",
     }.items():
         expect(page.locator(f"#{section}")).to_contain_text(words)
-    assert page.locator("#suspects a, #copies a, #outliers a, #what a").count() == 0
+    assert page.locator("#label-errors a, #near-duplicates a, #outliers a, #overview a").count() == 0
 
 
 @pytest.mark.parametrize("width", [1400, 800, 400])
-def test_the_mouse_shows_the_picture_below_it(show: Show, width: int) -> None:
+def test_the_mouse_shows_the_image_below_it(show: Show, width: int) -> None:
     data = page_data()
     page = show(data, width)
     center(page)
     card = page.locator("#card")
     expect(card).to_be_empty()
-    at = places(page)
+    at = positions(page)
     for point in (*lonely(page), *at.argmin(axis=0).tolist(), *at.argmax(axis=0).tolist()):
-        page.mouse.move(*places(page)[point])
+        page.mouse.move(*positions(page)[point])
         expect(card.locator("bdi").first).to_have_text(paths(data)[point])
         expect(card.locator("strong")).to_have_text(data["points"]["names"][data["points"]["label"][point]])
         ring = page.locator("#ring").bounding_box()
         assert ring
         middle = np.array([ring["x"] + ring["width"] / 2, ring["y"] + ring["height"] / 2])
-        assert np.abs(middle - places(page)[point]).max() < 2
+        assert np.abs(middle - positions(page)[point]).max() < 2
         box, plot = card.locator("> div").bounding_box(), page.locator("#stage").bounding_box()
         assert box
         assert plot
@@ -174,19 +176,19 @@ def test_the_mouse_shows_the_picture_below_it(show: Show, width: int) -> None:
     expect(card).to_be_empty()
 
 
-def test_a_finger_shows_the_picture_below_it_and_scrolls(show: Show) -> None:
+def test_a_finger_shows_the_image_below_it_and_scrolls(show: Show) -> None:
     data = page_data(40)
     page = show(data, 400, has_touch=True, is_mobile=True)
     center(page)
     point = lonely(page)[0]
-    page.touchscreen.tap(*places(page)[point])
+    page.touchscreen.tap(*positions(page)[point])
     page.wait_for_timeout(600)  # a second click would come by now
     expect(page.locator("#card bdi").first).to_have_text(paths(data)[point])
     page.locator(".modebar-btn[data-title='Zoom in']").tap()
-    zoomed = places(page)
+    zoomed = positions(page)
     page.touchscreen.tap(200, 450)
     page.wait_for_timeout(600)
-    assert np.abs(places(page) - zoomed).max() < 1  # a tap is no double-click, which would leave the zoom
+    assert np.abs(positions(page) - zoomed).max() < 1  # a tap is no double-click, which would leave the zoom
     before = page.evaluate("scrollY")
     finger = page.context.new_cdp_session(page)
     finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": 200, "y": 450}]})
@@ -204,9 +206,9 @@ def test_no_button_sends_the_data_away(show: Show) -> None:
         assert plot.evaluate("element => element._context.plotlyServerURL") == ""
 
 
-def test_a_tile_is_cut_from_its_place_on_its_sheet(show: Show) -> None:
+def test_a_tile_is_cut_from_its_sheet(show: Show) -> None:
     data = page_data(1100, 5)
-    data["outliers"] = [{"point": 1083, "score": 1}]
+    data["highlights"]["outliers"] = [{"image": 1083, "score": 1}]
     tile = show(data).locator("#outliers .tile")
     style = tile.evaluate("e => ['Position', 'Size', 'Image'].map(name => getComputedStyle(e)[`background${name}`])")
     assert style[0] == "-192px -128px"
@@ -220,7 +222,7 @@ def test_labels_are_switched_off_and_on(show: Show) -> None:
     data = page_data()
     page = show(data)
     center(page)
-    before = places(page)
+    before = positions(page)
     leftmost = data["points"]["label"][int(before[:, 0].argmin())]
     others = np.array(data["points"]["label"]) != leftmost
     button = page.locator("#toggles button").nth(leftmost)
@@ -228,9 +230,9 @@ def test_labels_are_switched_off_and_on(show: Show) -> None:
     button.click()
     expect(button).to_have_attribute("aria-pressed", "false")
     expect(dots(page)).to_have_count(int(others.sum()))
-    assert np.abs(places(page) - before[others]).max() < 1  # the map stays where it is
+    assert np.abs(positions(page) - before[others]).max() < 1  # the map stays where it is
     point = lonely(page)[0]
-    page.mouse.move(*places(page)[point])
+    page.mouse.move(*positions(page)[point])
     expect(page.locator("#card bdi").first).to_have_text(paths(data)[np.flatnonzero(others)[point]])
     page.locator("#none").click()
     expect(dots(page)).to_have_count(0)
@@ -254,12 +256,12 @@ def test_many_labels_are_found_by_name(show: Show) -> None:
 def test_another_component_is_drawn(show: Show) -> None:
     data = page_data()
     page = show(data)
-    before = places(page)
+    before = positions(page)
     page.locator("#across").select_option("3")
     expect(page.locator("#plot .xtitle")).to_contain_text("Component 4")
-    after = places(page)
+    after = positions(page)
     assert np.abs(before[:, 1] - after[:, 1]).max() < 1
-    fourth = data["pca"]["ends"][3]
+    fourth = data["highlights"]["component_ends"][3]
     assert np.argsort(after[:, 0])[:6].tolist() == fourth["low"]
     assert np.argsort(-after[:, 0])[:6].tolist() == fourth["high"]
 
@@ -268,22 +270,22 @@ def test_one_component_has_a_row_for_each_label(show: Show) -> None:
     data = page_data(50, 3, components=1)
     page = show(data)
     expect(page.locator("#up")).to_be_hidden()
-    heights = [places(page)[np.array(data["points"]["label"]) == label, 1] for label in range(3)]
+    heights = [positions(page)[np.array(data["points"]["label"]) == label, 1] for label in range(3)]
     assert heights[0].min() > heights[1].max() > heights[1].min() > heights[2].max()
 
 
 def test_arrow_keys_walk_from_left_to_right(show: Show) -> None:
     data = page_data(200, 3)
     page = show(data)
-    order = np.argsort(places(page)[:, 0], kind="stable")
+    order = np.argsort(positions(page)[:, 0], kind="stable")
     page.locator("#up").focus()
     page.keyboard.press("Tab")
     expect(page.locator("#stage")).to_be_focused()
     shown = page.locator("#card[aria-live=polite] bdi").first
     expect(shown).to_have_text(paths(data)[order[0]])
-    for key, place in {"ArrowRight": 1, "ArrowDown": 2, "ArrowLeft": 1, "PageDown": 11, "End": 199, "Home": 0}.items():
+    for key, row in {"ArrowRight": 1, "ArrowDown": 2, "ArrowLeft": 1, "PageDown": 11, "End": 199, "Home": 0}.items():
         page.keyboard.press(key)
-        expect(shown).to_have_text(paths(data)[order[place]])
+        expect(shown).to_have_text(paths(data)[order[row]])
     page.keyboard.press("Escape")
     expect(page.locator("#card")).to_be_empty()
 
@@ -293,16 +295,16 @@ def test_arrow_keys_stay_within_what_is_zoomed_and_switched_on(show: Show) -> No
     page = show(data)
     center(page)
 
-    def first_of(some: np.ndarray) -> int:
+    def first_of(mask: np.ndarray) -> int:
         page.locator("#stage").focus()
         page.keyboard.press("Home")
-        first = min(np.flatnonzero(some), key=lambda point: at[point, 0])
+        first = min(np.flatnonzero(mask), key=lambda point: at[point, 0])
         expect(page.locator("#card bdi").first).to_have_text(paths(data)[first])
         return int(data["points"]["label"][first])
 
     area = page.locator("#plot .nsewdrag").bounding_box()
     assert area
-    at = places(page)
+    at = positions(page)
     left, right = (gap(np.sort(at[:, 0])[start : start + 20]) for start in (30, 120))
     page.mouse.move(left, area["y"] + 2)
     page.mouse.down()
@@ -318,17 +320,17 @@ def test_hostile_names_are_words(show: Show) -> None:
     data = page_data(60, len(HOSTILE), names=HOSTILE)
     page = show(data)
     for name in HOSTILE:
-        expect(page.locator("#what th bdi").get_by_text(name, exact=True)).to_be_visible()
+        expect(page.locator("#overview th bdi").get_by_text(name, exact=True)).to_be_visible()
         expect(page.locator("#toggles bdi").get_by_text(name, exact=True)).to_be_visible()
     center(page)
     for point in (data["points"]["label"].index(label) for label in range(len(HOSTILE))):
-        page.mouse.move(*places(page)[point])
+        page.mouse.move(*positions(page)[point])
         expect(page.locator("#card bdi").first).to_have_text(paths(data)[point])
     assert page.locator("main :is(b, img, script, iframe), main a[href^=javascript]").count() == 0
     assert page.locator("body > script").count() == 3
 
 
-def test_colours_follow_the_system(show: Show) -> None:
+def test_colors_follow_the_system(show: Show) -> None:
     page = show(page_data(), color_scheme="light")
     script = "e => getComputedStyle(e).fill"
     ticks = [page.locator(f"#{plot} .xtick text").first for plot in ("scree", "plot")]
@@ -360,8 +362,8 @@ def test_paper_is_white_and_shows_what_is_folded(show: Show) -> None:
 
 def test_a_sample_says_of_how_many(show: Show) -> None:
     page = show(page_data(300, 3, sample_of=200_000))
-    expect(page.locator("#map-note")).to_contain_text("300 of 200,000 pictures are shown.")
-    expect(page.locator("#separation")).to_contain_text("1,200 of 200,000 usable pictures were compared")
+    expect(page.locator("#map-note")).to_contain_text("The map shows 300 of 200,000 images.")
+    expect(page.locator("#separation")).to_contain_text("1,200 of 200,000 usable images were compared")
 
 
 def test_the_page_is_read_out(show: Show) -> None:

@@ -19,12 +19,14 @@ from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from bootstrap.model import ModelSpec, make
-from job.curation import sampling as survey
+from job.curation.collection import Collection, read_part
+from job.curation.draw import Draw
+from job.curation.report_limits import ReportLimits
 from job.errors import JobError
 from job.settings import Settings
-from job.stages import report
 from job.stages.featurize import featurize
 from job.stages.reduce import reduce
+from job.stages.report import check_report, report
 from tests.conftest import make_pictures, run_json, shared
 
 Run = Callable[[Settings], dict[str, Any]]
@@ -37,6 +39,16 @@ def data_of(output: Path) -> dict[str, Any]:
     assert found is not None
     data: dict[str, Any] = json.loads(found[1])
     return data
+
+
+def named_points(data: dict[str, Any]) -> set[int]:
+    """Return the points that the lists of a report name."""
+    shown = data["highlights"]
+    points = [point for ends in shown["component_ends"] for point in (*ends["low"], *ends["high"])]
+    points += [point for pair in shown["confusions"] for example in pair["examples"] for point in example]
+    points += [point for pair in shown["near_duplicates"] for point in (pair["first"], pair["second"])]
+    points += [finding["image"] for finding in (*shown["label_issues"], *shown["outliers"])]
+    return set(points)
 
 
 def coordinates(data: dict[str, Any]) -> np.ndarray:
@@ -62,26 +74,26 @@ def settings(tmp_path: Path, tiny_model: Path) -> Settings:
     return Settings(images=str(images), model=str(tiny_model), output=str(tmp_path / "out"), components=5)
 
 
-def test_it_tells_what_there_is(run: Run, settings: Settings) -> None:
+def test_it_counts_all_images(run: Run, settings: Settings) -> None:
     images = Path(settings.images)
-    (images / "apple" / "bad.jpg").write_bytes(b"no picture")
+    (images / "apple" / "bad.jpg").write_bytes(b"no image")
     (images / "apple" / "empty.jpg").touch()
     Image.new("RGB", (30, 20), "red").save(images / "banana" / "wide.png")
     data = run(settings)
     assert data["counts"] == {"listed": 39, "reused": 0, "new": 39, "ok": 37, "rejected": 2}
     assert data["labels"] == [["cherry", 15], ["apple", 14], ["banana", 10]]
     assert data["sizes"] == [[40, 40, 36], [30, 20, 1]]
-    assert {one["reason"]: one["paths"] for one in data["rejections"]} == {
+    assert {rejected["reason"]: rejected["paths"] for rejected in data["rejections"]} == {
         "not an image": [str(images / "apple" / "bad.jpg")],
         "zero bytes": [str(images / "apple" / "empty.jpg")],
     }
-    assert data["sample"] == {"of": 37, "neighbours": 37, "shown": 37, "missing": 0}
+    assert data["sample"] == {"usable": 37, "compared": 37, "shown": 37, "missing": 0}
     assert data["pca"]["asked"] == "5 components"
     assert data["run"]["seconds"].keys() >= {"list", "featurize", "pca"}
     assert run_json(Path(settings.output))["seconds"]["report"] > 0
 
 
-def test_points_are_those_of_the_results_and_tiles_their_pictures(run: Run, settings: Settings) -> None:
+def test_points_are_those_of_the_results_and_tiles_their_images(run: Run, settings: Settings) -> None:
     data = run(settings)
     table = pd.read_csv(Path(settings.output, "pca_matrix.csv"), sep=";")
     points = data["points"]
@@ -89,14 +101,14 @@ def test_points_are_those_of_the_results_and_tiles_their_pictures(run: Run, sett
     assert [points["names"][label] for label in points["label"]] == table["label"].tolist()
     expected = table.filter(like="pca_").to_numpy()
     np.testing.assert_allclose(coordinates(data), expected, atol=np.abs(expected).max() / 32767)
-    low = data["pca"]["ends"][0]["low"]
+    low = data["highlights"]["component_ends"][0]["low"]
     assert low[0] == expected[:, 0].argmin()
     (sheet,) = data["tiles"]["sheets"]
     file = Path(settings.output, "sheet.jpg")
     file.write_bytes(base64.b64decode(sheet.partition(",")[2]))
     side, columns = data["tiles"]["side"], data["tiles"]["columns"]
-    with Image.open(file) as picture:
-        shown = np.asarray(picture.convert("RGB")).astype(int)
+    with Image.open(file) as image:
+        shown = np.asarray(image.convert("RGB")).astype(int)
     for point in (0, 17, 35):
         top, left = side * (point // columns), side * (point % columns)
         with Image.open(points["prefix"] + points["path"][point]) as original:
@@ -106,7 +118,7 @@ def test_points_are_those_of_the_results_and_tiles_their_pictures(run: Run, sett
 
 @pytest.mark.parametrize("kind", ["three", "one label", "no label", "hostile"])
 def test_little_or_odd_input_gives_a_report(run: Run, settings: Settings, tmp_path: Path, kind: str) -> None:
-    images = tmp_path / "few"
+    images = tmp_path / "small"
     labels = {"three": {"apple": 2, "banana": 1}, "one label": {"apple": 5}, "no label": {"x": 4}}
     make_pictures(images, labels.get(kind, {"a": 3, "b": 3}))
     if kind == "no label":
@@ -124,45 +136,38 @@ def test_little_or_odd_input_gives_a_report(run: Run, settings: Settings, tmp_pa
         assert "alert(1)<" not in Path(settings.output, "report.html").read_text()
 
 
-def test_of_many_pictures_a_sample_is_shown_and_its_size_is_bound(
-    run: Run, spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
+def test_of_many_images_some_are_points_and_the_page_has_a_largest_size(
+    run: Run, spark: SparkSession, settings: Settings
 ) -> None:
     run(settings)
     whole = Path(settings.output, "report.html").stat().st_size
-    # What a list names is shown however few are to be.
-    monkeypatch.setattr(report, "SHOWN", 5)
-    report.report(spark, settings)
+    # The page shows what a list names, however few points there are to be.
+    report(spark, settings, limits=ReportLimits(points=5))
     data = data_of(Path(settings.output))
-    assert data["sample"]["of"] == data["sample"]["neighbours"] == 36
-    named = set(report._points(data))
-    assert 5 <= data["sample"]["shown"] == max(5, len(named)) < 36
-    monkeypatch.setattr(report, "SHOWN", 2_000)
-    monkeypatch.setattr(report, "MOST_BYTES", whole - 100)
-    report.report(spark, settings)
+    assert data["sample"]["usable"] == data["sample"]["compared"] == 36
+    assert 5 <= data["sample"]["shown"] == max(5, len(named_points(data))) < 36
+    report(spark, settings, limits=ReportLimits(page_bytes=whole - 100))
     assert data_of(Path(settings.output))["sample"]["shown"] < 36
     assert Path(settings.output, "report.html").stat().st_size < whole
 
 
-def test_the_sample_is_the_same_for_every_number_of_tasks(
-    run: Run, spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_sample_is_the_same_for_every_number_of_tasks(run: Run, settings: Settings) -> None:
     run(settings)
-    snapshot, _ = report.check_report(settings.output)
-    monkeypatch.setattr(survey, "SAMPLE", 10)
-    expected = survey._survey(settings.output, list(snapshot.row_masks)).sample
-    found = survey.Survey()
+    snapshot, _ = check_report(settings.output)
+    expected = read_part(settings.output, 10, list(snapshot.row_masks)).draw.drawn()
+    found = Collection(Draw(10))
     for row_mask in snapshot.row_masks:
-        found.add(survey._survey(settings.output, [row_mask]))
+        found.add(read_part(settings.output, 10, [row_mask]))
     assert len(expected) == 10
-    assert found.sample == expected
+    assert found.draw.drawn() == expected
 
 
-def test_pictures_that_are_gone_stay_gray(run: Run, spark: SparkSession, settings: Settings) -> None:
+def test_images_that_are_gone_stay_gray(run: Run, spark: SparkSession, settings: Settings) -> None:
     run(settings)
     shutil.rmtree(Path(settings.images, "apple"))
-    report.report(spark, settings)
+    report(spark, settings)
     data = data_of(Path(settings.output))
-    assert data["sample"] == {"of": 36, "neighbours": 36, "shown": 36, "missing": 12}
+    assert data["sample"] == {"usable": 36, "compared": 36, "shown": 36, "missing": 12}
 
 
 def test_without_results_or_with_older_ones_it_says_what_to_do(
@@ -170,11 +175,11 @@ def test_without_results_or_with_older_ones_it_says_what_to_do(
 ) -> None:
     featurize(spark, settings)
     with pytest.raises(JobError, match=r"no results in .* make them with: python -m job reduce"):
-        report.report(spark, settings)
+        report(spark, settings)
     reduce(spark, settings)
     featurize(spark, settings)
     with pytest.raises(JobError, match="newer than the results"):
-        report.report(spark, settings)
+        report(spark, settings)
 
 
 def test_no_report_leaves_none_of_other_results(run: Run, spark: SparkSession, settings: Settings) -> None:
@@ -196,8 +201,7 @@ def test_planted_faults_are_found(run: Run, tmp_path: Path, fruits496: Path, ima
     rng = random.Random(11)
     images = tmp_path / "images"
     shutil.copytree(fruits496, images)
-    pictures = sorted(images.rglob("*.jpg"))
-    chosen = rng.sample(pictures, 30)
+    chosen = rng.sample(sorted(images.rglob("*.jpg")), 30)
     labels = sorted(path.name for path in images.iterdir())
     same, resaved = {}, {}
     for number, path in enumerate(chosen[20:25]):
@@ -205,8 +209,8 @@ def test_planted_faults_are_found(run: Run, tmp_path: Path, fruits496: Path, ima
         shutil.copyfile(path, path.with_name(f"copy-{number}.jpg"))
     for number, path in enumerate(chosen[25:]):
         resaved[path.with_name(f"saved-{number}.jpg")] = path
-        with Image.open(path) as picture:
-            picture.save(path.with_name(f"saved-{number}.jpg"), quality=90)
+        with Image.open(path) as image:
+            image.save(path.with_name(f"saved-{number}.jpg"), quality=90)
     swapped = set()
     for number, path in enumerate(chosen[:20]):
         other = rng.choice([label for label in labels if label != path.parent.name])
@@ -217,10 +221,10 @@ def test_planted_faults_are_found(run: Run, tmp_path: Path, fruits496: Path, ima
     output = tmp_path / "out"
     data = run(Settings(images=str(images), model=str(imagenet035), output=str(output)))
 
-    suspects = pd.read_csv(output / "report_suspects.csv", sep=";")
-    assert len(swapped & set(map(Path, suspects["path"][:25]))) >= 18
-    copies = pd.read_csv(output / "report_copies.csv", sep=";")
-    pairs = [frozenset(map(Path, pair)) for pair in copies[["path", "other"]].to_numpy().tolist()]
+    label_issues = pd.read_csv(output / "report_suspects.csv", sep=";")
+    assert len(swapped & set(map(Path, label_issues["path"][:25]))) >= 18
+    near_duplicates = pd.read_csv(output / "report_copies.csv", sep=";")
+    pairs = [frozenset(map(Path, pair)) for pair in near_duplicates[["path", "other"]].to_numpy().tolist()]
     assert {frozenset(pair) for pair in same.items()} == set(pairs[: len(same)])
     assert len({frozenset(pair) for pair in resaved.items()} & set(pairs[:20])) >= 4
     outliers = pd.read_csv(output / "report_outliers.csv", sep=";")
@@ -229,5 +233,5 @@ def test_planted_faults_are_found(run: Run, tmp_path: Path, fruits496: Path, ima
     table = pd.read_csv(output / "pca_matrix.csv", sep=";")
     vectors = table.filter(like="pca_").to_numpy()
     right = cross_val_score(KNeighborsClassifier(1), vectors, table["label"], cv=LeaveOneOut())
-    assert data["separation"]["accuracy"] == pytest.approx(right.mean())
-    assert data["separation"]["n"] == len(table) == 511
+    assert data["separation"]["accuracy"]["value"] == pytest.approx(right.mean())
+    assert data["separation"]["images"] == len(table) == 511
