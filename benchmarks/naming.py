@@ -23,7 +23,7 @@ from job.features.silenced import silenced
 from job.settings import Settings
 from job.stages.featurize import featurize
 from job.stages.reduce import reduce
-from lookup.classifier import Catalogue
+from lookup.classifier import Classifier
 from lookup.embed import Embedder
 
 _BINS = 8  # of each colour
@@ -78,11 +78,11 @@ def main() -> None:
         known, asked = (sorted((folder / kind).glob("*/*.jpg")) for kind in ("known", "asked"))
         labels, right = (np.array([path.parent.name for path in paths]) for paths in (known, asked))
         seen, shown = (vectors(str(folder / f"{kind}-results"), "").astype(float) for kind in ("known", "asked"))
-        catalogue = Catalogue(str(folder / "known-results"))
-        with Embedder(catalogue.recipe) as embedder:
-            points = [embedder.point(path.read_bytes()) for path in asked]
-        answers = catalogue.classify(points, 1)
-        index = catalogue.index
+        classifier = Classifier(str(folder / "known-results"))
+        with Embedder(classifier.pipeline) as embedder:
+            points = [embedder.embed(path.read_bytes()) for path in asked]
+        answers = classifier.classify(points, 1)
+        index = classifier.index
         k, places = index.description.components, np.concatenate(index.blocks)
         spread = np.repeat([places[:, :k].std(), places[:, k:].std()], [k, places.shape[1] - k])
         linear = LogisticRegression(max_iter=300).fit(places / spread, np.array(index.names)[index.labels])

@@ -3,25 +3,20 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Callable, Sequence
 
-from job import storage
+from job.command_line import add_version, exit_status, new_log
 from job.errors import JobError
-from job.images.decode import Rejected
 from job.progress import Progress, terminal
 from job.settings import DEFAULT_MAX_PIXELS
-from lookup.classifier import Answer, Catalogue, Neighbour
-from lookup.embed import Embedders, Point
-from lookup.evaluate import as_json as evaluation_as_json
-from lookup.evaluate import as_text as evaluation_as_text
-from lookup.evaluate import evaluate
-from lookup.formatters import Told, as_csv, as_html, as_json, as_table
-from lookup.images import find
+from lookup import evaluate, formatters
+from lookup.classifier import Classifier, Neighbor, Prediction
+from lookup.embed import Embedding
+from lookup.images import find_images
+from lookup.queries import Matcher, look_up
 
-_EPILOG = """exit status: 0 done; 1 some of the pictures cannot be used, the others are told; 2 something given cannot
-be used; 130 interrupted
+_EPILOG = """exit status: 0 done; 1 some images cannot be used, and their results say why, or an unexpected error;
+2 something given cannot be used; 130 interrupted
 
 examples:
   python -m lookup search photo.jpg --output results -k 10
@@ -29,84 +24,83 @@ examples:
   python -m lookup evaluate --output results
   python -m lookup serve --output results --port 8000
 """
-_MOST_NEIGHBOURS = 1_000
-_ASKED_AT_A_TIME = 64
+_MAX_NEIGHBORS = 1_000
+_LOOPBACK = {"127.0.0.1", "::1"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
     options = _parser().parse_args(arguments)
+    return exit_status(lambda: _run(options), new_log())
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         status: int = options.command(options)
-    except JobError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read the answer has seen enough
-        sys.stdout = None
-        return 0
     except OSError as error:
-        print(f"error: cannot read or write {error.filename}: {error.strerror or error}", file=sys.stderr)
-        return JobError.exit_status
-    except Exception as error:  # noqa: BLE001 - the last resort: one line for people
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
-        return JobError.exit_status
+        if error.filename is None:
+            raise
+        raise JobError(f"cannot read or write {error.filename}: {error.strerror or error}") from None
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lookup",
-        description="Names a photo from its nearest neighbours among the results of a run.",
+        description="Name photos by their nearest neighbors among the results of a run.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_version(parser)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        one = commands.add_parser(
+        subparser = commands.add_parser(
             name,
             help=text,
             description=f"{text[0].upper()}{text[1:]}.",
             epilog=_EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        one.add_argument("--output", required=True, metavar="DIR", help="folder or s3:// prefix that a run has written")
-        one.set_defaults(command=command)
-        return one
+        subparser.add_argument("--output", required=True, metavar="DIR", help="folder or s3:// prefix of the results")
+        subparser.set_defaults(command=command)
+        return subparser
 
-    _add_questions(add("search", _search, "the pictures nearest to these, with their similarity"))
-    _add_questions(add("classify", _classify, "what these pictures show, and how sure that is"))
-    evaluate = add("evaluate", _evaluate, "how often classify is right, by cross-validation on the results themselves")
-    evaluate.add_argument("--json", action="store_true", help="all figures as JSON")
-    serve = add("serve", _serve, "a page where one drops a picture and sees its name, and the same as a JSON endpoint")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    serve.add_argument("--port", type=_number(0, 65_535), default=8000, metavar="N", help="(default: %(default)s)")
-    serve.add_argument("--max-megabytes", type=_number(1, 1_024), default=20, metavar="N",
-                       help="size of a picture that is taken (default: %(default)s)")  # fmt: skip
-    serve.add_argument("--max-pixels", type=_number(1, DEFAULT_MAX_PIXELS), default=50_000_000, metavar="N",
-                       help="pixels of a picture that is taken (default: %(default)s)")  # fmt: skip
-    serve.add_argument("--workers", type=_number(1, 256), default=os.cpu_count() or 1, metavar="N",
-                       help="pictures that are worked on at a time (default: one a core)")  # fmt: skip
+    _add_query_options(add("search", _search, "find the images nearest to yours, with their similarity"))
+    _add_query_options(add("classify", _classify, "name images, each with a confidence"))
+    evaluate_parser = add("evaluate", _evaluate, "measure how often classify is right, by cross-validation")
+    evaluate_parser.add_argument("--json", action="store_true", help="print all figures as JSON")
+    _add_service_options(add("serve", _serve, "serve a page that names photos, and a JSON endpoint"))
     return parser
 
 
-def _add_questions(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "pictures", nargs="+", metavar="PICTURE", help="file, folder (read recursively) or s3:// address"
-    )
-    parser.add_argument("-k", type=_number(1, _MOST_NEIGHBOURS), default=5, metavar="N",
-                        help="neighbours to name (default: %(default)s)")  # fmt: skip
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", dest="form", action="store_const", const=as_json, help="a JSON list instead of a table")
-    form.add_argument("--csv", dest="form", action="store_const", const=as_csv, help="a line for each picture")
-    form.add_argument("--html", dest="form", action="store_const", const=as_html, help="a page with thumbnails")
-    parser.set_defaults(form=as_table)
+def _add_query_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="file, folder (read recursively) or s3:// address")
+    parser.add_argument("-k", type=_whole_number(1, _MAX_NEIGHBORS), default=5, metavar="N",
+                        help="number of neighbors to print (default: %(default)s)")  # fmt: skip
+    formats = parser.add_mutually_exclusive_group()
+    for flag, formatter, text in (
+        ("--json", formatters.as_json, "print a JSON list instead of a table"),
+        ("--csv", formatters.as_csv, "print a line for each image, separated by ;"),
+        ("--html", formatters.as_html, "print a page with thumbnails"),
+    ):
+        formats.add_argument(flag, dest="formatter", action="store_const", const=formatter, help=text)
+    parser.set_defaults(formatter=formatters.as_table)
 
 
-def _number(low: int, high: int) -> Callable[[str], int]:
+def _add_service_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_whole_number(0, 65_535), default=8000, metavar="N",
+                        help="port to listen on, 0 for a free one (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--max-megabytes", type=_whole_number(1, 1_024), default=20, metavar="N",
+                        help="largest photo accepted, in megabytes (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--max-pixels", type=_whole_number(1, DEFAULT_MAX_PIXELS), default=50_000_000, metavar="N",
+                        help="largest photo accepted, in pixels (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--workers", type=_whole_number(1, 256), default=os.cpu_count() or 1, metavar="N",
+                        help="number of photos to work on at a time (default: one a core)")  # fmt: skip
+
+
+def _whole_number(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not text.lstrip("-").isdecimal() or not low <= int(text) <= high:
             raise argparse.ArgumentTypeError(f"{text} is not a whole number from {low} to {high:,}")
@@ -116,90 +110,57 @@ def _number(low: int, high: int) -> Callable[[str], int]:
 
 
 def _search(options: argparse.Namespace) -> int:
-    catalogue = Catalogue(options.output, terminal())
+    classifier = Classifier(options.output, terminal())
 
-    def ask(points: list[Point]) -> list[tuple[list[Neighbour], None]]:
-        return [(neighbours, None) for neighbours in catalogue.search(points, options.k)]
+    def match(embeddings: list[Embedding]) -> list[tuple[list[Neighbor], None]]:
+        return [(neighbors, None) for neighbors in classifier.search(embeddings, options.k)]
 
-    return _told(options, catalogue, ask)
+    return _print_results(options, classifier, match)
 
 
 def _classify(options: argparse.Namespace) -> int:
-    catalogue = Catalogue(options.output, terminal())
-    catalogue.prepare()
+    classifier = Classifier(options.output, terminal())
+    classifier.prepare()
 
-    def ask(points: list[Point]) -> list[tuple[list[Neighbour], Answer]]:
-        return [(answer.neighbours, answer) for answer in catalogue.classify(points, options.k)]
+    def match(embeddings: list[Embedding]) -> list[tuple[list[Neighbor], Prediction]]:
+        return [(prediction.neighbors, prediction) for prediction in classifier.classify(embeddings, options.k)]
 
-    return _told(options, catalogue, ask)
-
-
-def _told(
-    options: argparse.Namespace,
-    catalogue: Catalogue,
-    ask: Callable[[list[Point]], Sequence[tuple[list[Neighbour], Answer | None]]],
-) -> int:
-    """Print what is told of each picture that was asked about; return the exit status."""
-    paths = find(options.pictures)
-    all_told: list[Told] = []
-    with Embedders(catalogue.recipe, min(len(paths), os.cpu_count() or 1)) as embedders:
-        progress = terminal() if len(paths) > 1 else Progress()
-        with progress.counting("looked up", len(paths)) as update:
-            points = _points(paths, embedders)
-            # Many at a time: each search reads the whole index.
-            while some := list(islice(points, _ASKED_AT_A_TIME)):
-                usable = [point for _, point in some if isinstance(point, Point)]
-                answers = iter(ask(usable) if usable else ())
-                for path, point in some:
-                    shown = storage.text(path)
-                    if isinstance(point, Rejected):
-                        all_told.append(Told(shown, [], error=str(point)))
-                    else:
-                        all_told.append(Told(shown, *next(answers)))
-                update(len(all_told))
-    print(options.form(all_told))
-    return 1 if any(told.error for told in all_told) else 0
+    return _print_results(options, classifier, match)
 
 
-def _points(paths: list[str], embedders: Embedders) -> Iterator[tuple[str, Point | Rejected]]:
-    """Yield each picture's path, and its point or why it has none."""
-
-    def point(path: str) -> Point | Rejected:
-        try:
-            return embedders.point(storage.read(path))
-        except Rejected as rejected:
-            return rejected
-        except OSError as error:
-            return Rejected("cannot be read", error.strerror or str(error))
-
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        yield from zip(paths, pool.map(point, paths), strict=True)
+def _print_results(options: argparse.Namespace, classifier: Classifier, match: Matcher) -> int:
+    paths = find_images(options.images)
+    progress = terminal() if len(paths) > 1 else Progress()
+    results = look_up(paths, classifier.pipeline, match, progress)
+    print(options.formatter(results), flush=True)
+    return 1 if any(result.error for result in results) else 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    evaluation = evaluate(Catalogue(options.output))
-    print(evaluation_as_json(evaluation) if options.json else evaluation_as_text(evaluation))
+    evaluation = evaluate.evaluate(Classifier(options.output))
+    print(evaluate.as_json(evaluation) if options.json else evaluate.as_text(evaluation), flush=True)
     return 0
 
 
 def _serve(options: argparse.Namespace) -> int:
     try:
-        from lookup.service import Door, create_app, listen, serve  # noqa: PLC0415 - only this command needs FastAPI
+        from lookup.service.app import create_app  # noqa: PLC0415 - only this command needs FastAPI
+        from lookup.service.middleware import RequestLimits  # noqa: PLC0415
+        from lookup.service.server import listen, serve  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise JobError(f"serve needs {error.name}: make setup, or pip install -r requirements-lookup.txt") from None
-    from lookup.reloader import Desk, Limits  # noqa: PLC0415
+    from lookup.reloader import ImageLimits, Reloader  # noqa: PLC0415
 
-    with listen(options.host, options.port) as listening:
-        limits = Limits(pixels=options.max_pixels, workers=options.workers)
-        with Desk(options.output, limits) as desk:
-            host, port = listening.getsockname()[:2]
-            name = f"[{host}]" if ":" in host else host
-            about = desk.about()
-            print(f"{about['pictures']:,} pictures, {about['labels']:,} labels, {about['model']}", file=sys.stderr)
-            print(f"serving http://{name}:{port}/ (Ctrl-C stops)", file=sys.stderr, flush=True)
-            loopback = host in {"127.0.0.1", "::1"}
-            hosts = ["127.0.0.1", "localhost", "[::1]"] if loopback else ["*"]
-            serve(create_app(desk, Door(megabytes=options.max_megabytes), hosts, options.workers), listening)
+    image_limits = ImageLimits(pixels=options.max_pixels, workers=options.workers)
+    with listen(options.host, options.port) as listening, Reloader(options.output, image_limits) as reloader:
+        host, port = listening.getsockname()[:2]
+        health = reloader.health()
+        print(f"{health['pictures']:,} images, {health['labels']:,} labels, {health['model']}", file=sys.stderr)
+        address = f"[{host}]" if ":" in host else host
+        print(f"serving http://{address}:{port}/ (Ctrl-C stops)", file=sys.stderr, flush=True)
+        hosts = ["127.0.0.1", "localhost", "[::1]"] if host in _LOOPBACK else ["*"]
+        request_limits = RequestLimits(megabytes=options.max_megabytes)
+        serve(create_app(reloader, request_limits, hosts, options.workers), listening)
     return 0
 
 

@@ -1,6 +1,6 @@
-"""Names points: the space that is searched, the confidence of a vote, the distance beyond which nothing is known.
+"""The calibration of an index: the space that is searched, the confidence of a vote, the distance of the unknown.
 
-All three are learned from the index itself, by cross-validation, and kept beside it.
+Cross-validation on the index itself teaches all three; a file beside it keeps them.
 """
 
 import io
@@ -16,136 +16,157 @@ from job import storage
 from job.errors import JobError
 from job.progress import Progress
 from job.results.run_record import RunRecord
+from lookup.cache import cache_folder
 from lookup.cross_validation import (
+    LabeledSample,
     Outcome,
-    Sample,
     cross_validate,
-    distances_without_label,
-    draw,
+    draw_sample,
     grouped_folds,
     naive_folds,
+    out_of_distribution_distances,
     space_of,
 )
-from lookup.index import Index, cache
-from lookup.votes import Calibration, Vectors, calibrate
+from lookup.index import Index
+from lookup.platt import PlattScaling
+from lookup.spaces import Vectors
 
 FORMAT = 2
-JUDGE = "judge.npz"
-# Pictures that are learned from: more take longer and change nothing that is seen.
-SAMPLE = 3_000
-# Unknown is what is farther than SLACK times the distance within which the share KNOWN of the pictures have a neighbour
-# (sides that were not seen are farther than the next frame) and, if that is more, than the share STRANGERS of them are
-# from another label's.
-KNOWN, SLACK, STRANGERS = 0.99, 1.75, 0.75
-# Votes of held-out groups that a calibration needs; else it is fitted to folds dealt at random.
-_FEW = 50
+# The name that results of earlier versions have, too.
+FILE_NAME = "judge.npz"
+_CACHE = "judges"
+# Larger samples take longer and change nothing that is seen.
+SAMPLE_SIZE = 3_000
+# The distance of the unknown is the larger of two. The first is SLACK times the distance within which the share KNOWN
+# of the images have a neighbor: sides of a fruit that were never seen are farther than the next frame. The second is
+# the distance within which the share OUT_OF_DISTRIBUTION of them have a neighbor of another label.
+KNOWN, SLACK, OUT_OF_DISTRIBUTION = 0.99, 1.75, 0.75
+# Fewer votes of held-out groups than this do not fit a calibration: those of random folds are taken instead.
+_MIN_GROUPED_VOTES = 50
 
 
 @dataclass(frozen=True)
-class Judge:
-    """What is needed to name a point.
+class Calibration:
+    """All that turns neighbors into a label with a confidence, or into "unknown".
 
     Attributes
     ----------
-    space : float32 array [c, k]
-        What coordinates are multiplied by before they are compared.
-    calibration : Calibration
-    beyond : float
-        The distance, of `lookup.votes.distances`, beyond which a point is unknown.
+    space : float32 array, shape (c, k)
+        Matrix that coordinates are multiplied by before they are compared.
+    scaling : PlattScaling
+    unknown_threshold : float
+        The distance, of `lookup.spaces.nearest_distances`, beyond which an image is unknown.
     """
 
     space: Vectors
-    calibration: Calibration
-    beyond: float
+    scaling: PlattScaling
+    unknown_threshold: float
 
     def to_bytes(self) -> bytes:
-        """Return the judge as an .npz file."""
+        """Return the calibration as an .npz file."""
         file = io.BytesIO()
-        numbers = np.array([FORMAT, self.calibration.slope, self.calibration.offset, self.beyond])
+        numbers = np.array([FORMAT, self.scaling.slope, self.scaling.offset, self.unknown_threshold])
         np.savez(file, space=self.space, numbers=numbers)
         return file.getvalue()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Judge | None":
-        """Read what `to_bytes` has made; None for what is damaged or of another version: it is learned anew."""
+    def from_bytes(cls, data: bytes) -> "Calibration | None":
+        """Read the file of `to_bytes`; None for one that is damaged or of another version, which is learned anew."""
         with suppress(Exception), np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            version, slope, offset, beyond = arrays["numbers"].tolist()
+            version, slope, offset, unknown_threshold = arrays["numbers"].tolist()
             if version == FORMAT:
-                return cls(arrays["space"], Calibration(slope, offset), beyond)
+                return cls(arrays["space"], PlattScaling(slope, offset), unknown_threshold)
         return None
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """A judge, and what it was learned from: the sample, its folds, and what came of them."""
+class CalibrationFit:
+    """A calibration with the sample, the cross-validations and the choices that it was fitted by.
 
-    judge: Judge
-    sample: Sample
+    Attributes
+    ----------
+    calibration : Calibration
+    sample : LabeledSample
+    naive, grouped, components_only : Outcome
+        Cross-validation with random folds; with folds that split no group; the latter by the components alone.
+    out_of_distribution : float64 array, shape (n,)
+        See `lookup.cross_validation.out_of_distribution_distances`.
+    learned : bool
+        Whether the learned space is used.
+    on_groups : bool
+        Whether the scaling was fitted to the grouped folds.
+    """
+
+    calibration: Calibration
+    sample: LabeledSample
     naive: Outcome
     grouped: Outcome
-    plain: Outcome
-    strangers: NDArray[np.float64]
+    components_only: Outcome
+    out_of_distribution: NDArray[np.float64]
     learned: bool
-    calibrated_on_groups: bool
+    on_groups: bool
 
 
-def learn(index: Index, most: int = SAMPLE) -> Lesson:
-    """Learn a judge from an index; raises `JobError` where no picture has a label."""
+def calibrate(index: Index, sample_size: int = SAMPLE_SIZE) -> CalibrationFit:
+    """Fit a calibration to an index; raises `JobError` where no image has a label."""
     with threadpool_limits(1, "blas"):  # for matrices of this size threads wait for each other more than they compute
-        return _learn(index, most)
+        return _calibrate(index, sample_size)
 
 
-def _learn(index: Index, most: int) -> Lesson:
-    sample = draw(index, most)
+def _calibrate(index: Index, sample_size: int) -> CalibrationFit:
+    sample = draw_sample(index, sample_size)
     if not len(sample.labels):
-        raise JobError("none of the pictures has a label, so there is nothing to name others by; search needs none")
+        raise JobError("none of the images has a label, so that none can be named; search works without labels")
     naive = cross_validate(sample, naive_folds(sample), learned=True)
     folds, several = grouped_folds(sample), sample.of_several_groups
-    grouped, plain = (cross_validate(sample, folds, learned=learned) for learned in (True, False))
-    on_groups = int(several.sum()) >= _FEW
-    learned = not _worse(grouped.right[several], plain.right[several])
-    space = space_of(sample, slice(None), learned=learned)
+    grouped, components_only = (cross_validate(sample, folds, learned=learned) for learned in (True, False))
+    on_groups = int(several.sum()) >= _MIN_GROUPED_VOTES
+    learned = not _worse(grouped.right[several], components_only.right[several])
     fitted, chosen = (grouped, several) if on_groups else (naive, np.ones_like(several))
-    calibration = calibrate(fitted.margins[chosen], fitted.right[chosen])
-    strangers = distances_without_label(sample)
-    judge = Judge(space, calibration, _beyond(naive.distances, strangers))
-    return Lesson(judge, sample, naive, grouped, plain, strangers, learned, on_groups)
+    out_of_distribution = out_of_distribution_distances(sample)
+    calibration = Calibration(
+        space_of(sample, slice(None), learned=learned),
+        PlattScaling.fit(fitted.margins[chosen], fitted.right[chosen]),
+        _unknown_threshold(naive.distances, out_of_distribution),
+    )
+    return CalibrationFit(calibration, sample, naive, grouped, components_only, out_of_distribution, learned, on_groups)
 
 
-def _worse(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
-    """Return whether one way is worse than another beyond chance, by the pictures on which they differ (McNemar)."""
-    lost, won = int((other & ~right).sum()), int((right & ~other).sum())
+def _worse(right: NDArray[np.bool_], reference: NDArray[np.bool_]) -> bool:
+    """Return whether fewer are right than in the reference, beyond chance, by the images that differ (McNemar)."""
+    lost, won = int((reference & ~right).sum()), int((right & ~reference).sum())
     return lost - won > 2 * math.sqrt(lost + won)
 
 
-def _beyond(known: NDArray[np.float64], strangers: NDArray[np.float64]) -> float:
+def _unknown_threshold(known: NDArray[np.float64], out_of_distribution: NDArray[np.float64]) -> float:
     bounds = [SLACK * float(np.quantile(known[np.isfinite(known)], KNOWN))] if np.isfinite(known).any() else []
-    bounds += [float(np.quantile(strangers, STRANGERS))] if np.isfinite(strangers).all() else []
+    if np.isfinite(out_of_distribution).all():
+        bounds.append(float(np.quantile(out_of_distribution, OUT_OF_DISTRIBUTION)))
     return max(bounds, default=float("inf"))
 
 
-def read_judge(output: str, run: RunRecord, index: Index, progress: Progress) -> Judge:
-    """Return the judge that is kept with an output's results; where there is none, learn and keep one."""
-    for address in _places(output, run):
+def read_calibration(output: str, run: RunRecord, index: Index, progress: Progress) -> Calibration:
+    """Return the calibration that is saved with an output's results; where there is none, fit and save one."""
+    for address in _addresses(output, run):
         with suppress(OSError):
-            judge = Judge.from_bytes(storage.read(address))
-            if judge is not None and judge.space.shape[0] == index.width:
-                return judge
-    progress.say("learning from the results how sure a name is, and what is unknown: once for each run")
-    judge = learn(index).judge
-    keep(output, run, judge)
-    return judge
+            calibration = Calibration.from_bytes(storage.read(address))
+            if calibration is not None and calibration.space.shape[0] == index.width:
+                return calibration
+    progress.say("learning from the results how sure a name is and which images are unknown, once for each run")
+    calibration = calibrate(index).calibration
+    save_calibration(output, run, calibration)
+    return calibration
 
 
-def keep(output: str, run: RunRecord, judge: Judge) -> str | None:
-    """Keep a judge beside the index, or where that may not be written in this user's cache; return where."""
-    for address in _places(output, run):
+def save_calibration(output: str, run: RunRecord, calibration: Calibration) -> str | None:
+    """Save a calibration beside the index, or in this user's cache if the output is read-only; return the address."""
+    for address in _addresses(output, run):
         with suppress(OSError):
-            storage.write(address, judge.to_bytes())
+            storage.write(address, calibration.to_bytes())
             return address
     return None
 
 
-def _places(output: str, run: RunRecord) -> list[str]:
+def _addresses(output: str, run: RunRecord) -> list[str]:
     folder = run.index_folder(output)
-    return [storage.join(folder, JUDGE), str(cache("judges", folder) / JUDGE)]
+    return [storage.join(folder, FILE_NAME), str(cache_folder(_CACHE, folder) / FILE_NAME)]

@@ -1,4 +1,4 @@
-"""An output's results, opened for questions: which pictures are near this one, and what does it show."""
+"""The results of a run, opened for queries: which images are nearest to a photo, and which label it gets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,125 +11,137 @@ from numpy.typing import NDArray
 from job import storage
 from job.progress import Progress
 from job.results.run_record import current_run
-from lookup.calibration import Judge, read_judge
-from lookup.embed import Point, Recipe, read_recipe
-from lookup.index import Index, cache, open_index
-from lookup.ivf import EXACT_UP_TO, Approximate
-from lookup.search import Search
-from lookup.votes import VOTERS, Vectors, distances, plain_space, vote
+from lookup.cache import cache_folder
+from lookup.calibration import Calibration, read_calibration
+from lookup.embed import Embedding, Pipeline, read_pipeline
+from lookup.index import Index, open_index
+from lookup.ivf import EXACT_UP_TO, IvfIndex
+from lookup.search import ExactSearch, Matches
+from lookup.spaces import Vectors, component_space, nearest_distances
+from lookup.votes import VOTERS, vote
 
 
 @dataclass(frozen=True)
-class Neighbour:
-    """A picture near the one that was asked about: its number in the index, and what is told of it."""
+class Neighbor:
+    """An image of the index near a photo: its row, path and label, and its similarity to the photo."""
 
-    picture: int
+    row: int
     path: str
     label: str | None
     similarity: float
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return what `--json` tells of it."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the neighbor as JSON-ready values."""
         return {"path": self.path, "label": self.label, "similarity": round(self.similarity, 6)}
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a picture shows.
+class Prediction:
+    """The label of a photo.
 
     Attributes
     ----------
     label : str or None
-        None where nothing like it is known.
+        None where no image like it is known.
     confidence : float
-        How likely the label is right, 0 to 1; 0 without a label.
-    neighbours : list of Neighbour
+        Probability that the label is right, 0 to 1; 0 without a label.
+    neighbors : list of Neighbor
         The nearest first.
     """
 
     label: str | None
     confidence: float
-    neighbours: list[Neighbour]
+    neighbors: list[Neighbor]
 
 
-class Catalogue:
-    """The results of one run, with all that is needed to ask about a picture.
+class Classifier:
+    """Finds the nearest images of photos among the results of one run, and names the photos by them.
 
     Parameters
     ----------
     output : str
         Folder or `s3://` prefix that a run has written.
     progress : Progress, optional
-        Where to say what is learned or made at first use; silent by default.
+        Takes a line for each thing that is learned or built at first use; silent by default.
+    exact_up_to : int
+        Number of images up to which the search is exact; beyond it, faiss searches.
 
     Raises
     ------
     JobError
-        Where there are no results, or what belongs to them is absent, damaged or of another model.
+        Where there are no results, or their index, model or basis is absent, damaged or of another run.
     """
 
-    def __init__(self, output: str, progress: Progress | None = None) -> None:
+    def __init__(self, output: str, progress: Progress | None = None, exact_up_to: int = EXACT_UP_TO) -> None:
         self.output, self._progress = storage.absolute(output), progress or Progress()
+        self._exact_up_to = exact_up_to
         self.run = current_run(self.output)
         self.index: Index = open_index(self.output, self.run)
-        self.recipe: Recipe = read_recipe(self.output, self.run, self.index.description)
+        self.pipeline: Pipeline = read_pipeline(self.output, self.run, self.index.description)
 
     @cached_property
-    def _plain(self) -> Search | Approximate:
-        return self._search_in(plain_space(self.index.width, self.index.description.components))
-
-    def _search_in(self, space: Vectors) -> Search | Approximate:
-        if len(self.index) <= EXACT_UP_TO:
-            return Search(self.index, space)
-        return Approximate(self.index, space, cache("approximate", self.output), self._progress)
+    def _component_search(self) -> ExactSearch | IvfIndex:
+        return self._search_in(component_space(self.index.width, self.index.description.components))
 
     @cached_property
-    def _judge(self) -> Judge:
-        return read_judge(self.output, self.run, self.index, self._progress)
+    def _calibrated_search(self) -> ExactSearch | IvfIndex:
+        return self._search_in(self._calibration.space)
 
     @cached_property
-    def _learned(self) -> Search | Approximate:
-        return self._search_in(self._judge.space)
+    def _calibration(self) -> Calibration:
+        return read_calibration(self.output, self.run, self.index, self._progress)
+
+    def _search_in(self, space: Vectors) -> ExactSearch | IvfIndex:
+        if len(self.index) <= self._exact_up_to:
+            return ExactSearch(self.index, space)
+        return IvfIndex(self.index, space, cache_folder("approximate", self.output), self._progress)
 
     def prepare(self) -> None:
-        """Do before the first question to `classify` what is done once; raises `JobError` where nothing has a label."""
-        _ = self._learned
+        """Do once what the first call of `classify` would wait for; raises `JobError` where no image has a label."""
+        _ = self._calibrated_search
 
-    def search(self, points: Sequence[Point], count: int) -> list[list[Neighbour]]:
-        """Return the `count` nearest pictures of each point, the nearest first."""
-        near = self._plain.nearest(_coordinates(points), count)
-        return [self._neighbours(*row) for row in zip(near.pictures, near.similarities, strict=True)]
+    def search(self, embeddings: Sequence[Embedding], count: int) -> list[list[Neighbor]]:
+        """Return the `count` nearest images of each embedding, the nearest first."""
+        matches = self._component_search.nearest(_coordinates(embeddings), count)
+        return self._all_neighbors(matches, count)
 
-    def classify(self, points: Sequence[Point], count: int) -> list[Answer]:
-        """Return what each point shows, with its `count` nearest pictures."""
-        index, judge = self.index, self._judge
-        coordinates, residuals = _coordinates(points), np.array([point.residual for point in points])
-        near = self._learned.nearest(coordinates, min(max(count, VOTERS), len(index)))
-        voters = near.pictures[:, :VOTERS]
-        none = voters < 0  # an approximate search may find fewer
-        votes = vote(np.where(none, -1, index.labels[voters]), near.similarities[:, :VOTERS])
-        k, others = index.description.components, index.coordinates(voters.ravel()).reshape(*voters.shape, -1)
-        others[none] = np.inf
-        known = (distances(coordinates[:, :k], residuals, others[..., :k]) <= judge.beyond) & (votes.labels >= 0)
-        confidences = judge.calibration.confidence(votes.margins)
+    def classify(self, embeddings: Sequence[Embedding], count: int) -> list[Prediction]:
+        """Return the prediction for each embedding, with its `count` nearest images."""
+        coordinates, residuals = _coordinates(embeddings), np.array([embedding.residual for embedding in embeddings])
+        matches = self._calibrated_search.nearest(coordinates, min(max(count, VOTERS), len(self.index)))
+        rows = matches.rows[:, :VOTERS]
+        absent = rows < 0  # an approximate search may find fewer
+        votes = vote(np.where(absent, -1, self.index.labels[rows]), matches.similarities[:, :VOTERS])
+        known = (votes.labels >= 0) & (
+            self._distances(coordinates, residuals, rows) <= self._calibration.unknown_threshold
+        )
+        confidences = np.where(known, self._calibration.scaling.confidence(votes.margins), 0)
+        neighbors = self._all_neighbors(matches, count)
         return [
-            Answer(
-                index.names[label] if sure else None,
-                float(confidence) if sure else 0.0,
-                self._neighbours(pictures[:count], similarities[:count]),
-            )
-            for label, sure, confidence, pictures, similarities in zip(
-                votes.labels, known, confidences, near.pictures, near.similarities, strict=True
-            )
+            Prediction(self.index.names[label] if is_known else None, float(confidence), nearest)
+            for label, is_known, confidence, nearest in zip(votes.labels, known, confidences, neighbors, strict=True)
         ]
 
-    def _neighbours(self, pictures: NDArray[np.int64], similarities: NDArray[np.float32]) -> list[Neighbour]:
+    def _distances(
+        self, coordinates: Vectors, residuals: NDArray[np.float64], rows: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return each query's distance, shape (q,), to the nearest of its voters, whose rows have the shape (q, m)."""
+        k = self.index.description.components
+        voters = self.index.coordinates(rows.ravel()).reshape(*rows.shape, -1)
+        voters[rows < 0] = np.inf
+        return nearest_distances(coordinates[:, :k], residuals, voters[..., :k])
+
+    def _all_neighbors(self, matches: Matches, count: int) -> list[list[Neighbor]]:
+        rows, similarities = matches.rows[:, :count], matches.similarities[:, :count]
+        return [self._neighbors(*match) for match in zip(rows, similarities, strict=True)]
+
+    def _neighbors(self, rows: NDArray[np.int64], similarities: NDArray[np.float32]) -> list[Neighbor]:
         return [
-            Neighbour(picture, self.index.path(picture), self.index.label(picture), similarity)
-            for picture, similarity in zip(pictures.tolist(), similarities.tolist(), strict=True)
-            if picture >= 0
+            Neighbor(row, self.index.path(row), self.index.label(row), similarity)
+            for row, similarity in zip(rows.tolist(), similarities.tolist(), strict=True)
+            if row >= 0
         ]
 
 
-def _coordinates(points: Sequence[Point]) -> Vectors:
-    return np.stack([point.coordinates for point in points])
+def _coordinates(embeddings: Sequence[Embedding]) -> Vectors:
+    return np.stack([embedding.coordinates for embedding in embeddings])

@@ -1,4 +1,4 @@
-"""Encoded pictures in, coordinates out: through the decoding, the model and the basis that an output's results have."""
+"""Encoded images in, coordinates out: through the decoding, the model and the basis of an output's results."""
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -20,36 +20,45 @@ from job.results.run_record import RunRecord
 
 
 @dataclass(frozen=True)
-class Point:
-    """Where a picture lies: its coordinates float32 [c] and its residual, see `job.results.index.locate`."""
+class Embedding:
+    """An image as the index holds it: see `job.results.index.locate`.
+
+    Attributes
+    ----------
+    coordinates : float32 array, shape (c,)
+    residual : float
+    """
 
     coordinates: NDArray[np.float32]
     residual: float
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What turns a picture into a point, as the results of an output were made: to be shared by `Embedder`s.
+class Pipeline:
+    """The steps from an encoded image to its embedding, the same as for the results of an output.
 
     Attributes
     ----------
-    way : DecodeOptions
-        How pictures are decoded, and within which limits.
+    decoding : DecodeOptions
     model : Model
     basis : Basis
     """
 
-    way: DecodeOptions
+    decoding: DecodeOptions
     model: Model
     basis: Basis
 
-    def limited(self, max_pixels: int, seconds: float) -> "Recipe":
-        """Return the recipe with tighter limits: which pictures are refused changes, what they become does not."""
-        way = replace(self.way, max_pixels=min(max_pixels, self.way.max_pixels), seconds=min(seconds, self.way.seconds))
-        return replace(self, way=way)
+    def limited(self, max_pixels: int, seconds: float) -> "Pipeline":
+        """Return the pipeline with tighter limits: it rejects more images, and embeds the others the same."""
+        decoding = replace(
+            self.decoding,
+            max_pixels=min(max_pixels, self.decoding.max_pixels),
+            seconds=min(seconds, self.decoding.seconds),
+        )
+        return replace(self, decoding=decoding)
 
 
-def read_recipe(output: str, run: RunRecord, description: IndexDescription) -> Recipe:
+def read_pipeline(output: str, run: RunRecord, description: IndexDescription) -> Pipeline:
     """Read the model, the basis and the decoding of an output's results.
 
     Raises
@@ -62,7 +71,7 @@ def read_recipe(output: str, run: RunRecord, description: IndexDescription) -> R
     if fingerprint(model, run.settings) != description.fingerprint:
         raise JobError(
             f"the model in {folder} or this version's decoder is not what made the results there;"
-            " run python -m job run again with the model that shall be used"
+            " run python -m job run again with the model to use from now on"
         )
     address = run.basis_address(output)
     try:
@@ -71,20 +80,20 @@ def read_recipe(output: str, run: RunRecord, description: IndexDescription) -> R
         raise JobError(f"no basis at {address}; python -m job reduce makes it anew") from None
     if sha256(data).hexdigest() != description.basis_sha256:
         raise JobError(f"{address} is not the basis that the index was made with; python -m job reduce makes both anew")
-    return Recipe(decode_options(model, run.settings), model, Basis.from_bytes(data, address))
+    return Pipeline(decode_options(model, run.settings), model, Basis.from_bytes(data, address))
 
 
 class Embedder:
-    """Turns pictures into points, one at a time; to be closed, or used in a `with` statement.
+    """Embeds images one at a time; to be closed, or used in a `with` statement.
 
-    Decoding is done by a child process: a picture that crashes or hangs the decoder costs that one only.
+    A child process decodes them: an image that crashes or hangs the decoder costs that image only.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
-        with silenced():  # LiteRT tells on standard error which delegate it has
-            self._extractor = FeatureExtractor(recipe.model)
-        self._decoder = Decoder(recipe.way, isolated=True)
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._basis = pipeline.basis
+        with silenced():  # LiteRT names its delegate on standard error
+            self._extractor = FeatureExtractor(pipeline.model)
+        self._decoder = Decoder(pipeline.decoding, isolated=True)
 
     def __enter__(self) -> "Embedder":
         """Return itself."""
@@ -98,31 +107,31 @@ class Embedder:
         """End the child process."""
         self._decoder.close()
 
-    def point(self, data: bytes) -> Point:
-        """Return where a picture lies; raises `Rejected` with the reason for one that cannot be used."""
+    def embed(self, data: bytes) -> Embedding:
+        """Return the embedding of an image; raises `Rejected` with the reason for one that cannot be used."""
         pixels = self._decoder.decode(data).pixels
-        features, colours = self._extractor.extract(pixels), color_histogram(pixels)
-        coordinates, residuals = locate(self._recipe.basis, features[None], colours[None])
-        return Point(coordinates[0], float(residuals[0]))
+        features, colors = self._extractor.extract(pixels), color_histogram(pixels)
+        coordinates, residuals = locate(self._basis, features[None], colors[None])
+        return Embedding(coordinates[0], float(residuals[0]))
 
 
-class Embedders:
-    """A few embedders that threads share; to be closed, or used in a `with` statement.
+class EmbedderPool:
+    """A number of embedders that threads share; to be closed, or used in a `with` statement.
 
     Parameters
     ----------
-    recipe : Recipe
-    count : int
-        How many pictures are worked on at a time: one a core is as quick as it gets.
+    pipeline : Pipeline
+    size : int
+        Number of images that are embedded at a time; more than one a core is not faster.
     """
 
-    def __init__(self, recipe: Recipe, count: int) -> None:
-        self._count = count
+    def __init__(self, pipeline: Pipeline, size: int) -> None:
+        self._size = size
         self._idle: SimpleQueue[Embedder] = SimpleQueue()
-        for _ in range(count):
-            self._idle.put(Embedder(recipe))
+        for _ in range(size):
+            self._idle.put(Embedder(pipeline))
 
-    def __enter__(self) -> "Embedders":
+    def __enter__(self) -> "EmbedderPool":
         """Return itself."""
         return self
 
@@ -131,14 +140,14 @@ class Embedders:
         self.close()
 
     def close(self) -> None:
-        """End the child processes, each as soon as it has done what it does."""
-        for _ in range(self._count):
+        """End the child processes, each as soon as its image is done."""
+        for _ in range(self._size):
             self._idle.get().close()
 
-    def point(self, data: bytes) -> Point:
-        """Return where a picture lies, as `Embedder.point` does; waits for an embedder that is idle."""
+    def embed(self, data: bytes) -> Embedding:
+        """Return the embedding of an image, as `Embedder.embed` does; waits for an idle embedder."""
         embedder = self._idle.get()
         try:
-            return embedder.point(data)
+            return embedder.embed(data)
         finally:
             self._idle.put(embedder)

@@ -1,41 +1,63 @@
-"""How often `classify` is right, told from the results themselves: cross-validation, calibration, the unknown."""
+"""How often `classify` is right, measured on the results themselves: cross-validation, calibration, the unknown."""
 
 import json
-import math
 from dataclasses import asdict, dataclass
+from math import isinf
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from job.curation.intervals import Interval, wilson
-from lookup.calibration import KNOWN, SLACK, STRANGERS, Lesson, keep, learn
-from lookup.classifier import Catalogue
+from job.curation.intervals import wilson
+from lookup.calibration import KNOWN, OUT_OF_DISTRIBUTION, SLACK, CalibrationFit, calibrate, save_calibration
+from lookup.classifier import Classifier
 from lookup.cross_validation import FOLDS, Outcome
-from lookup.formatters import plain
-from lookup.votes import calibrate
+from lookup.formatters import printable
+from lookup.platt import PlattScaling
 
-# Pictures that figures are told from: an interval of less than half a percent.
-SAMPLE = 20_000
+# Images that the figures are measured on: an interval of less than half a percent.
+SAMPLE_SIZE = 20_000
 _BINS = 10
+# The keys of the JSON are documented; these differ from the names of the fields.
+_JSON_NAMES = {
+    "images": "pictures",
+    "labeled": "labelled",
+    "components_only": "plain",
+    "unknown_threshold": "beyond",
+    "out_of_distribution_beyond": "strangers_beyond",
+    "saved": "kept",
+}
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share of `total` pictures, with the 95 % interval about it (Wilson); `value` is null for no pictures at all."""
+    """A share of `total` images and its 95 % interval (Wilson); None for no images."""
 
     total: int
     value: float | None
     low: float | None
     high: float | None
 
+    @classmethod
+    def of(cls, right: NDArray[np.bool_]) -> "Share":
+        """Return the share of images, shape (n,), that are right."""
+        if not len(right):
+            return cls(0, None, None, None)
+        interval = wilson(int(right.sum()), len(right))
+        return cls(len(right), interval.value, interval.low, interval.high)
+
+    def __str__(self) -> str:
+        """Return `0.984 (0.969-0.992)`."""
+        return "no image" if self.value is None else f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f})"
+
 
 @dataclass(frozen=True)
 class LabelShare:
-    """How often pictures of one label are named rightly; `groups` counts its groups of near-duplicates."""
+    """How often images of one label are named correctly; `groups` counts its groups of near-duplicates."""
 
     label: str
-    pictures: int
+    images: int
     groups: int
     naive: Share
     grouped: Share
@@ -43,164 +65,184 @@ class LabelShare:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that `evaluate` tells.
+    """All figures of `evaluate`.
 
     Attributes
     ----------
     run : str
-    pictures, labelled, sampled, groups : int
-        Pictures of the index; those with a label; those that the figures are of; their groups of near-duplicates.
-    naive, grouped, plain : Share
-        Right in cross-validation: with folds dealt at random; with folds that no group of near-duplicates straddles, of
-        labels with several groups; and those by the components as they are.
+    images, labeled, sampled, groups : int
+        Numbers of images in the index, of those with a label, of those the figures are measured on, and of their groups
+        of near-duplicates.
+    naive, grouped, components_only : Share
+        Images named correctly in cross-validation: with random folds; with folds that split no group of
+        near-duplicates, among labels with several groups; and the latter by the components alone.
     learned : bool
-        Whether the learned space is used: where it is not worse.
+        Whether the learned space is used: it is, unless it is worse.
     calibration_error : float or None
-        Expected calibration error: mean of |confidence - share right| over ten bins, by their pictures (Guo et al.,
-        ICML 2017), for the folds that the calibration was not fitted to.
+        Expected calibration error: mean of |confidence - share right| over ten bins, weighted by their images (Guo et
+        al., ICML 2017), on folds that the calibration was not fitted to.
     calibrated_on : str
         Which votes the confidence was fitted to.
-    beyond : float
-        The distance beyond which a picture is unknown; infinite, in JSON null, where too few pictures tell it.
-    known_beyond, strangers_beyond : Share
-        Pictures beyond it: of those named by other folds; and where all pictures of their own label are taken away.
+    unknown_threshold : float
+        The distance beyond which an image is unknown; infinite, in JSON null, where too few images determine it.
+    known_beyond, out_of_distribution_beyond : Share
+        Images beyond it: when images of other folds name them; and when all images of their own label are removed.
     labels : list of LabelShare
         The worst first.
-    kept : str or None
-        Where what was learned is kept.
+    saved : str or None
+        Address of the calibration.
     """
 
     run: str
-    pictures: int
-    labelled: int
+    images: int
+    labeled: int
     sampled: int
     groups: int
     naive: Share
     grouped: Share
-    plain: Share
+    components_only: Share
     learned: bool
     calibration_error: float | None
     calibrated_on: str
-    beyond: float
+    unknown_threshold: float
     known_beyond: Share
-    strangers_beyond: Share
+    out_of_distribution_beyond: Share
     labels: list[LabelShare]
-    kept: str | None
+    saved: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as JSON-ready values by their documented keys."""
+        fields = _renamed(asdict(self))
+        if isinf(self.unknown_threshold):  # JSON has no infinity
+            fields[_JSON_NAMES["unknown_threshold"]] = None
+        return fields
 
 
-def evaluate(catalogue: Catalogue) -> Evaluation:
-    """Cross-validate on an output's results, keep what was learned for `classify`, and return all figures.
+def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        _JSON_NAMES.get(name, name): [_renamed(label) for label in value] if name == "labels" else value
+        for name, value in fields.items()
+    }
+
+
+def evaluate(classifier: Classifier) -> Evaluation:
+    """Cross-validate on an output's results, save the calibration for `classify`, and return all figures.
 
     Raises
     ------
     JobError
-        Where no picture has a label.
+        Where no image has a label.
     """
-    index = catalogue.index
-    lesson = learn(index, SAMPLE)
-    sample, several = lesson.sample, lesson.sample.of_several_groups
-    fitted = (lesson.grouped, several) if lesson.calibrated_on_groups else (lesson.naive, np.ones_like(several))
+    index = classifier.index
+    fit = calibrate(index, SAMPLE_SIZE)
+    calibration, several = fit.calibration, fit.sample.of_several_groups
+    threshold, distances = calibration.unknown_threshold, fit.out_of_distribution
     return Evaluation(
-        run=catalogue.run.run,
-        pictures=len(index),
-        labelled=int((index.labels >= 0).sum()),
-        sampled=len(sample.labels),
-        groups=len(np.unique(sample.groups)),
-        naive=_share(lesson.naive.right),
-        grouped=_share(lesson.grouped.right[several]),
-        plain=_share(lesson.plain.right[several]),
-        learned=lesson.learned,
-        calibration_error=_calibration_error(lesson, *fitted),
-        calibrated_on="groups held out" if lesson.calibrated_on_groups else "folds dealt at random",
-        beyond=lesson.judge.beyond,
-        known_beyond=_share(lesson.naive.distances > lesson.judge.beyond),
-        strangers_beyond=_share(lesson.strangers[np.isfinite(lesson.strangers)] > lesson.judge.beyond),
-        labels=_by_label(lesson, index.names, several),
-        kept=keep(catalogue.output, catalogue.run, lesson.judge),
+        run=classifier.run.run,
+        images=len(index),
+        labeled=int((index.labels >= 0).sum()),
+        sampled=len(fit.sample.labels),
+        groups=len(np.unique(fit.sample.groups)),
+        naive=Share.of(fit.naive.right),
+        grouped=Share.of(fit.grouped.right[several]),
+        components_only=Share.of(fit.components_only.right[several]),
+        learned=fit.learned,
+        calibration_error=_calibration_error(fit),
+        calibrated_on="groups held out" if fit.on_groups else "random folds",
+        unknown_threshold=threshold,
+        known_beyond=Share.of(fit.naive.distances > threshold),
+        out_of_distribution_beyond=Share.of(distances[np.isfinite(distances)] > threshold),
+        labels=_by_label(fit, index.names),
+        saved=save_calibration(classifier.output, classifier.run, calibration),
     )
 
 
-def _share(right: NDArray[np.bool_]) -> Share:
-    if not len(right):
-        return Share(0, None, None, None)
-    interval: Interval = wilson(int(right.sum()), len(right))
-    return Share(len(right), interval.value, interval.low, interval.high)
-
-
-def _by_label(lesson: Lesson, names: list[str], several: NDArray[np.bool_]) -> list[LabelShare]:
-    sample, found = lesson.sample, []
+def _by_label(fit: CalibrationFit, names: list[str]) -> list[LabelShare]:
+    sample, several, shares = fit.sample, fit.sample.of_several_groups, []
     for label in np.unique(sample.labels).tolist():
-        own = sample.labels == label
-        found.append(
+        rows = sample.labels == label
+        shares.append(
             LabelShare(
                 names[label],
-                int(own.sum()),
-                len(np.unique(sample.groups[own])),
-                _share(lesson.naive.right[own]),
-                _share(lesson.grouped.right[own & several]),
+                int(rows.sum()),
+                len(np.unique(sample.groups[rows])),
+                Share.of(fit.naive.right[rows]),
+                Share.of(fit.grouped.right[rows & several]),
             )
         )
-    return sorted(found, key=lambda one: ((one.grouped if one.grouped.total else one.naive).value, one.label))
+    return sorted(
+        shares, key=lambda share: ((share.grouped if share.grouped.total else share.naive).value, share.label)
+    )
 
 
-def _calibration_error(lesson: Lesson, outcome: Outcome, chosen: NDArray[np.bool_]) -> float | None:
-    """Return the error of confidences that were each fitted to the other half of the votes."""
+def _calibration_error(fit: CalibrationFit) -> float | None:
+    """Return the error of confidences that were each fitted to the other half of the groups."""
+    outcome, chosen = _fitted(fit)
     right, margins = outcome.right[chosen], outcome.margins[chosen]
     if len(right) < 2 * _BINS:
         return None
-    half = np.random.default_rng(0).permutation(lesson.sample.groups.max() + 1)[lesson.sample.groups[chosen]] % 2
+    groups = fit.sample.groups
+    half = np.random.default_rng(0).permutation(groups.max() + 1)[groups[chosen]] % 2
     if not 0 < half.sum() < len(half):
         return None
     confidence = np.empty(len(right))
-    for mine in (half == 0, half == 1):
-        confidence[mine] = calibrate(margins[~mine], right[~mine]).confidence(margins[mine])
+    for rows in (half == 0, half == 1):
+        confidence[rows] = PlattScaling.fit(margins[~rows], right[~rows]).confidence(margins[rows])
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     gaps = np.abs(np.bincount(bins, confidence, _BINS) - np.bincount(bins, right, _BINS))
     return float(gaps.sum() / len(right))
 
 
+def _fitted(fit: CalibrationFit) -> tuple[Outcome, NDArray[np.bool_]]:
+    """Return the cross-validation that the scaling was fitted to, and which of its images."""
+    several = fit.sample.of_several_groups
+    return (fit.grouped, several) if fit.on_groups else (fit.naive, np.ones_like(several))
+
+
 def as_json(evaluation: Evaluation) -> str:
     """Return all figures as JSON."""
-    fields = asdict(evaluation)
-    if math.isinf(evaluation.beyond):  # which JSON cannot say
-        fields["beyond"] = None
-    return json.dumps(fields, indent=2, ensure_ascii=False)
+    return json.dumps(evaluation.to_json(), indent=2, ensure_ascii=False)
 
 
 def as_text(evaluation: Evaluation) -> str:
-    """Return the figures as people read them."""
-    one = evaluation
-    error = "too few pictures to tell" if one.calibration_error is None else f"{one.calibration_error:.3f}"
-    told = {
-        "run": f"{one.run}: {one.pictures:,} pictures, {one.labelled:,} with a label; {one.sampled:,} looked at",
-        "naive": f"{_text(one.naive)} right, {FOLDS} random folds: near-duplicates may stand on both sides",
-        "grouped": f"{_text(one.grouped)} right, folds that no group of near-duplicates straddles: {one.groups:,}"
-        f" groups, of pictures nearer than a tenth of their label's spread; of the {one.grouped.total:,} pictures whose"
-        " label has several groups",
-        "space": f"{'components and colours, learned from labels' if one.learned else 'the components as they are'};"
-        f" the components alone: {_text(one.plain)} right, grouped",
-        "calibration": f"{error}: mean difference between confidence and share right, on groups it was not fitted to;"
-        f" fitted to {one.calibrated_on}",
-        "unknown": f"farther than {one.beyond:.4g}: {SLACK} times the distance within which {KNOWN:.0%} of pictures"
-        f" have a neighbour in other folds or, if that is more, the distance within which {STRANGERS:.0%} have one of"
-        f" another label; {_text(one.known_beyond)} of pictures are farther, {_text(one.strangers_beyond)} where their"
-        " own label is taken away",
-        "kept": plain(one.kept) if one.kept else "nowhere: neither the output nor the cache may be written",
-    }
+    """Return the figures as lines for a terminal."""
     lines = [
         fill(text, 100, initial_indent=f"{name:<13}", subsequent_indent=" " * 13, break_long_words=False)
-        for name, text in told.items()
+        for name, text in _sentences(evaluation).items()
     ]
-    names = [plain(label.label) for label in one.labels]
+    return "\n".join([*lines, "", *_label_table(evaluation.labels)])
+
+
+def _sentences(evaluation: Evaluation) -> dict[str, str]:
+    space = (
+        "components and colors, in a space that shrinks the directions in which images of one label vary"
+        if evaluation.learned
+        else "the components alone"
+    )
+    error = "too few images" if evaluation.calibration_error is None else f"{evaluation.calibration_error:.3f}"
+    return {
+        "run": f"{evaluation.run}: {evaluation.images:,} images, {evaluation.labeled:,} with a label;"
+        f" {evaluation.sampled:,} in the sample",
+        "naive": f"{evaluation.naive} right with {FOLDS} random folds, where near-duplicates help",
+        "grouped": f"{evaluation.grouped} right with folds that split no group of near-duplicates, of"
+        f" {evaluation.grouped.total:,} images whose label has several groups; {evaluation.groups:,} groups, of images"
+        " closer than a tenth of their label's spread",
+        "space": f"{space}; by the components alone, {evaluation.components_only} right with grouped folds",
+        "calibration": f"{error}: mean difference between confidence and share right, on groups left out of the fit;"
+        f" fitted to {evaluation.calibrated_on}",
+        "unknown": f"farther than {evaluation.unknown_threshold:.4g}: the larger of {SLACK} times the distance within"
+        f" which {KNOWN:.0%} of images have a neighbor in other folds, and the distance within which"
+        f" {OUT_OF_DISTRIBUTION:.0%} have one of another label; {evaluation.known_beyond} of images are farther,"
+        f" {evaluation.out_of_distribution_beyond} without the images of their own label",
+        "saved": printable(evaluation.saved) if evaluation.saved else "nowhere: output and cache are read-only",
+    }
+
+
+def _label_table(labels: list[LabelShare]) -> list[str]:
+    names = [printable(label.label) for label in labels]
     width = max(len("label"), *map(len, names))
-    lines += ["", f"{'label':<{width}}  pictures  groups  {'naive':<20}  grouped"]
-    for name, label in zip(names, one.labels, strict=True):
-        counts = f"{label.pictures:8,}  {label.groups:6,}"
-        lines.append(f"{name:<{width}}  {counts}  {_text(label.naive):<20}  {_text(label.grouped)}")
-    return "\n".join(lines)
-
-
-def _text(share: Share) -> str:
-    if share.value is None:
-        return "no picture"
-    return f"{share.value:.3f} ({share.low:.3f}-{share.high:.3f})"
+    lines = [f"{'label':<{width}}  {'images':>8}  groups  {'naive':<20}  grouped"]
+    for name, label in zip(names, labels, strict=True):
+        counts = f"{label.images:8,}  {label.groups:6,}"
+        lines.append(f"{name:<{width}}  {counts}  {label.naive!s:<20}  {label.grouped}")
+    return lines

@@ -1,4 +1,4 @@
-"""The pictures that were named on a command line: files, folders read recursively, addresses on S3."""
+"""The images that a command line names: files, folders read recursively, addresses on S3."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,13 +10,13 @@ from job.settings import Settings
 _ENDINGS = Settings().endings
 
 
-def find(names: Iterable[str]) -> list[str]:
-    """Return the addresses of pictures, each once: of a folder all with an ending of pictures, sorted.
+def find_images(names: Iterable[str]) -> list[str]:
+    """Return the addresses of images, each once: in a folder, all files with an image's ending, sorted.
 
     Raises
     ------
     JobError
-        For what is not there or may not be read, and for folders without pictures.
+        For a name that does not exist or cannot be read, and for a folder without images.
     """
     found: dict[str, None] = {}
     for name in names:
@@ -29,13 +29,13 @@ def find(names: Iterable[str]) -> list[str]:
         except OSError as error:
             raise JobError(f"cannot read {error.filename or name}: {error.strerror or error}") from None
         if not inside:
-            raise JobError(f"no pictures in {name}: none of its files ends in {', '.join(_ENDINGS)}")
+            raise JobError(f"no images in {name}: none of its files ends in {', '.join(_ENDINGS)}")
         found |= dict.fromkeys(inside)
     return list(found)
 
 
 def _below(folder: str, root: str) -> Iterator[str]:
-    """Yield the pictures in a folder and those below, by the job's own rules."""
+    """Yield the images in a folder and its subfolders, by the job's own rules."""
     for entry in storage.scan(folder):
         if storage.name(entry.address).startswith("."):
             continue

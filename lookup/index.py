@@ -1,6 +1,5 @@
-"""The pictures of an output's results, ready to be searched: mapped into memory, from S3 by way of a local copy."""
+"""The index of an output's results: images ready to be searched, mapped into memory; from S3, a local copy."""
 
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,64 +17,65 @@ from job import storage
 from job.errors import JobError
 from job.results.index import IndexDescription, IndexPart, map_part, read_description
 from job.results.run_record import RunRecord
-from lookup.votes import Vectors
+from lookup.cache import cache_folder
+from lookup.spaces import Vectors
 
 # Parts that are fetched at a time from S3.
 _FETCHES = 4
 
-Labels = NDArray[np.int32]
+LabelCodes = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class Index:
-    """Pictures by number, 0 to n - 1, with what is known of them.
+    """Images by row, 0 to n - 1.
 
     Attributes
     ----------
     description : IndexDescription
-    blocks : list of float32 arrays [m, c]
-        The pictures' coordinates, see `job.results.index.locate`, in their order; they are mapped, not read.
-    residuals : float32 array [n]
-        What the components do not tell of each: see `job.results.index.schema`.
+    blocks : list of float32 arrays, each of shape (m, c)
+        The images' coordinates, see `job.results.index.locate`, in the order of the rows; mapped, not read.
+    residuals : float32 array, shape (n,)
+        See `job.results.index.schema`.
     names : list of str
-        The labels there are, sorted.
-    labels : int32 array [n]
-        Numbers of labels, -1 where a picture has none.
+        All labels, sorted.
+    labels : int32 array, shape (n,)
+        Positions in `names`, -1 for an image without a label.
     """
 
     description: IndexDescription
     blocks: list[Vectors]
     residuals: NDArray[np.float32]
     names: list[str]
-    labels: Labels
+    labels: LabelCodes
     _paths: pa.ChunkedArray
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """Return the number of images."""
         return len(self.labels)
 
-    def path(self, picture: int) -> str:
-        """Return a picture's path, as the job writes it."""
-        return str(self._paths[picture].as_py())
+    def path(self, row: int) -> str:
+        """Return an image's path, as the job writes it."""
+        return str(self._paths[row].as_py())
 
-    def label(self, picture: int) -> str | None:
-        """Return a picture's label."""
-        number = self.labels[picture]
-        return None if number < 0 else self.names[number]
+    def label(self, row: int) -> str | None:
+        """Return an image's label."""
+        code = self.labels[row]
+        return None if code < 0 else self.names[code]
 
     @property
     def width(self) -> int:
-        """Return the number of coordinates."""
+        """Return c, the number of coordinates."""
         width: int = self.blocks[0].shape[1]
         return width
 
-    def coordinates(self, pictures: NDArray[np.integer[Any]]) -> Vectors:
-        """Return the coordinates [m, c] of some pictures."""
-        result = np.empty((len(pictures), self.width), np.float32)
+    def coordinates(self, rows: NDArray[np.integer[Any]]) -> Vectors:
+        """Return the coordinates, shape (m, c), of the images in `rows`, shape (m,)."""
+        result = np.empty((len(rows), self.width), np.float32)
         start = 0
         for block in self.blocks:
-            inside = (pictures >= start) & (pictures < start + len(block))
-            result[inside] = block[pictures[inside] - start]
+            inside = (rows >= start) & (rows < start + len(block))
+            result[inside] = block[rows[inside] - start]
             start += len(block)
         return result
 
@@ -95,33 +95,54 @@ def open_index(output: str, run: RunRecord) -> Index:
     local = _fetched(folder, description) if storage.is_s3(folder) else Path(folder)
     tables = []
     for part in description.parts:
-        path = local / part.name
-        if not path.is_file() or path.stat().st_size != part.bytes:
-            raise JobError(f"{path} is not as it was written; python -m job reduce --output {output} makes it anew")
-        tables.append(map_part(path, description.components))
+        if not _is_whole(local, part):
+            raise JobError(
+                f"{local / part.name} is not as it was written; python -m job reduce --output {output} makes it anew"
+            )
+        tables.append(map_part(local / part.name, description.components))
     return _index(description, tables)
 
 
-def cache(kind: str, address: str) -> Path:
-    """Return the folder in which this user keeps something of an address, such as a copy; it need not be there."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home, "fruits", kind, sha256(address.encode()).hexdigest()[:16])
+def _is_whole(folder: Path, part: IndexPart) -> bool:
+    path = folder / part.name
+    return path.is_file() and path.stat().st_size == part.bytes
 
 
 def _index(description: IndexDescription, tables: list[pa.Table]) -> Index:
     chunks = [chunk for table in tables for chunk in table.column("label").chunks]
     names = sorted({name for chunk in chunks for name in chunk.dictionary.to_pylist()})
-    numbers = {name: number for number, name in enumerate(names)}
-    labels = [_numbers(chunk, numbers) for chunk in chunks]
+    codes = {name: code for code, name in enumerate(names)}
     coordinates = [chunk for table in tables for chunk in table.column("coordinates").chunks]
     return Index(
         description,
         [chunk.flatten().to_numpy(zero_copy_only=True).reshape(-1, chunk.type.list_size) for chunk in coordinates],
         np.concatenate([table.column("residual").to_numpy() for table in tables]),
         names,
-        np.concatenate(labels),
+        np.concatenate([_label_codes(chunk, codes) for chunk in chunks]),
         pa.chunked_array([chunk for table in tables for chunk in table.column("path").chunks]),
     )
+
+
+def _label_codes(labels: pa.DictionaryArray, codes: dict[str, int]) -> LabelCodes:
+    """Return the code of each label, -1 for none."""
+    lookup_table = np.array([*(codes[name] for name in labels.dictionary.to_pylist()), -1], np.int32)
+    positions = pc.fill_null(labels.indices, len(lookup_table) - 1).to_numpy(zero_copy_only=False)
+    result: LabelCodes = lookup_table[positions]
+    return result
+
+
+def _fetched(folder: str, description: IndexDescription) -> Path:
+    """Return a local copy of an index on S3, fetched once; copies of this output's earlier runs are deleted."""
+    copies = cache_folder("neighbours", folder.rsplit("/", 1)[0])
+    local = copies / storage.name(folder)
+    local.mkdir(parents=True, exist_ok=True)
+    missing = [part for part in description.parts if not _is_whole(local, part)]
+    with ThreadPoolExecutor(_FETCHES) as pool:
+        list(pool.map(partial(_fetch, folder, local), missing))
+    for copy in copies.iterdir():
+        if copy != local:
+            shutil.rmtree(copy, ignore_errors=True)
+    return local
 
 
 def _fetch(folder: str, local: Path, part: IndexPart) -> None:
@@ -130,29 +151,3 @@ def _fetch(folder: str, local: Path, part: IndexPart) -> None:
     if sha256(data).hexdigest() != part.sha256:
         raise JobError(f"{address} is not as it was written; python -m job reduce makes it anew")
     storage.write(str(local / part.name), data)
-
-
-def _numbers(labels: pa.DictionaryArray, numbers: dict[str, int]) -> Labels:
-    """Return the number of each label, -1 for none."""
-    own = np.array([*(numbers[name] for name in labels.dictionary.to_pylist()), -1], np.int32)
-    codes = pc.fill_null(labels.indices, len(own) - 1).to_numpy(zero_copy_only=False)
-    numbered: Labels = own[codes]
-    return numbered
-
-
-def _fetched(folder: str, description: IndexDescription) -> Path:
-    """Return a local copy of an index on S3, fetched once; those of earlier runs of this output are deleted."""
-    of_output = cache("neighbours", folder.rsplit("/", 1)[0])
-    local = of_output / storage.name(folder)
-    local.mkdir(parents=True, exist_ok=True)
-    missing = [
-        part
-        for part in description.parts
-        if not (local / part.name).is_file() or (local / part.name).stat().st_size != part.bytes
-    ]
-    with ThreadPoolExecutor(_FETCHES) as pool:
-        list(pool.map(partial(_fetch, folder, local), missing))
-    for other in of_output.iterdir():
-        if other != local:
-            shutil.rmtree(other, ignore_errors=True)
-    return local

@@ -7,29 +7,27 @@ from datetime import UTC, datetime
 
 from job.progress import Progress
 
-# Our own: what is quiet for a while, when a model is loaded, must not swallow the log.
+# A descriptor of its own: loading a model silences standard error for a while, but not the log.
 _STANDARD_ERROR = os.dup(2)
 
 
-def tell(**what: object) -> None:
-    """Write one line with the time and what is told."""
-    line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **what}
+def write_line(**fields: object) -> None:
+    """Write one line with the time and these fields."""
+    line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **fields}
     os.write(_STANDARD_ERROR, (json.dumps(line) + "\n").encode())
 
 
 class LogProgress(Progress):
-    """Says in the log what is going on."""
+    """Reports progress in the log."""
 
     def say(self, text: str) -> None:
         """Write one line."""
-        tell(message=text)
+        write_line(message=text)
 
 
-def handler() -> logging.Handler:
-    """Return what puts the messages of libraries into the same form."""
-    return _Lines()
+class JsonHandler(logging.Handler):
+    """Writes the messages of libraries in the same form."""
 
-
-class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        tell(level=record.levelname.lower(), logger=record.name, message=record.getMessage())
+        """Write one line."""
+        write_line(level=record.levelname.lower(), logger=record.name, message=record.getMessage())

@@ -9,59 +9,73 @@ from typing import Any
 
 from job import storage
 from job.results.run_record import current_run
-from lookup.classifier import Answer, Catalogue
-from lookup.embed import Embedders
+from lookup.classifier import Classifier, Prediction
+from lookup.embed import EmbedderPool
 from lookup.log import LogProgress
-from lookup.thumbnail import thumbnail, thumbnails
+from lookup.thumbnail import Thumbnailer
 
-THUMBNAIL = 160
-_THUMBNAILS_KEPT = 500
+THUMBNAIL_SIDE = 160
+_CACHED_THUMBNAILS = 500
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one picture may take: `pixels`, and `seconds` to decode it; `workers` pictures are worked on at a time."""
+class ImageLimits:
+    """Limits of one photo.
+
+    Attributes
+    ----------
+    pixels : int
+    seconds : float
+        Time that decoding it may take.
+    workers : int
+        Photos that are embedded at a time.
+    """
 
     pixels: int = 50_000_000
     seconds: float = 10.0
     workers: int = os.cpu_count() or 1
 
 
-class _Open:
-    """A catalogue with its embedders, and how many requests are using them."""
+class _Generation:
+    """The results of one run, opened, and the number of requests that use them."""
 
-    def __init__(self, output: str, limits: Limits) -> None:
-        self.catalogue = Catalogue(output, LogProgress())
-        self.catalogue.prepare()
-        self.embedders = Embedders(self.catalogue.recipe.limited(limits.pixels, limits.seconds), limits.workers)
+    def __init__(self, output: str, limits: ImageLimits) -> None:
+        self.classifier = Classifier(output, LogProgress())
+        self.classifier.prepare()
+        pipeline = self.classifier.pipeline.limited(limits.pixels, limits.seconds)
+        self.embedders = EmbedderPool(pipeline, limits.workers)
         self.users = 0
 
+    @property
+    def run(self) -> str:
+        return self.classifier.run.run
 
-class Desk:
-    """Answers questions from many threads; to be closed, or used in a `with` statement.
+
+class Reloader:
+    """Answers from the current results, to many threads; to be closed, or used in a `with` statement.
 
     Parameters
     ----------
     output : str
         Folder or `s3://` prefix that a run has written.
-    limits : Limits
+    limits : ImageLimits
 
     Raises
     ------
     JobError
-        As `Catalogue`.
+        As `Classifier`.
     """
 
-    def __init__(self, output: str, limits: Limits) -> None:
+    def __init__(self, output: str, limits: ImageLimits) -> None:
         self._output, self._limits = storage.absolute(output), limits
         self._lock = threading.Lock()
-        self._open = _Open(self._output, limits)
+        self._current = _Generation(self._output, limits)
         self._closed = False
         self._thumbnails: dict[tuple[str, int], bytes] = {}
-        self._tiles = thumbnails(THUMBNAIL, limits.pixels, limits.seconds)
-        self._tile_lock = threading.Lock()
+        self._thumbnailer = Thumbnailer(THUMBNAIL_SIDE, limits.pixels, limits.seconds)
+        self._thumbnail_lock = threading.Lock()
 
-    def __enter__(self) -> "Desk":
+    def __enter__(self) -> "Reloader":
         """Return itself."""
         return self
 
@@ -70,86 +84,92 @@ class Desk:
         self.close()
 
     def close(self) -> None:
-        """End the child processes, once the last question has been answered."""
+        """End the child processes, after the last request is answered."""
         with self._lock:
             self._closed = True
-            idle = self._open.users == 0
+            idle = self._current.users == 0
         if idle:
-            self._open.embedders.close()
-        with self._tile_lock:
-            self._tiles.close()
+            self._current.embedders.close()
+        with self._thumbnail_lock:
+            self._thumbnailer.close()
 
     @contextmanager
-    def _borrowed(self) -> Iterator[_Open]:
-        """Yield what is current; whoever is the last to use what no longer is closes it."""
+    def _borrowed(self) -> Iterator[_Generation]:
+        """Yield the current results; the last user of replaced ones closes them."""
         with self._lock:
-            mine = self._open
-            mine.users += 1
+            generation = self._current
+            generation.users += 1
         try:
-            yield mine
+            yield generation
         finally:
             with self._lock:
-                mine.users -= 1
-                last = mine.users == 0 and (mine is not self._open or self._closed)
+                generation.users -= 1
+                last = generation.users == 0 and (generation is not self._current or self._closed)
             if last:
-                mine.embedders.close()
+                generation.embedders.close()
 
-    def answer(self, data: bytes, count: int) -> tuple[str, Answer]:
-        """Return the run that was asked and what a picture shows; raises `Rejected` where it cannot be used."""
-        with self._borrowed() as mine:
-            point = mine.embedders.point(data)
-            return mine.catalogue.run.run, mine.catalogue.classify([point], count)[0]
+    def classify(self, data: bytes, count: int) -> tuple[str, Prediction]:
+        """Return the current run and a photo's prediction with `count` neighbors.
 
-    def thumbnail(self, run: str, picture: int) -> bytes | None:
-        """Return a small JPEG of a picture of the index, None where there is none any more; raises `Rejected`."""
-        with self._borrowed() as mine:
-            catalogue = mine.catalogue
-            if run != catalogue.run.run or not 0 <= picture < len(catalogue.index):
+        Raises
+        ------
+        Rejected
+            Where the photo cannot be used.
+        """
+        with self._borrowed() as generation:
+            embedding = generation.embedders.embed(data)
+            return generation.run, generation.classifier.classify([embedding], count)[0]
+
+    def thumbnail(self, run: str, row: int) -> bytes | None:
+        """Return a small JPEG of an image of the index, None where it no longer exists; raises `Rejected`."""
+        with self._borrowed() as generation:
+            index = generation.classifier.index
+            if run != generation.run or not 0 <= row < len(index):
                 return None
-            path = catalogue.index.path(picture)
-        key = (run, picture)
+            path = index.path(row)
+        key = (run, row)
         if key in self._thumbnails:
             return self._thumbnails[key]
         try:
             data = storage.read(path)
         except OSError:
             return None
-        with self._tile_lock:
-            small = thumbnail(self._tiles, data)
-            if len(self._thumbnails) >= _THUMBNAILS_KEPT:
+        with self._thumbnail_lock:
+            small = self._thumbnailer.thumbnail(data)
+            if len(self._thumbnails) >= _CACHED_THUMBNAILS:
                 self._thumbnails.clear()
             self._thumbnails[key] = small
         return small
 
-    def about(self) -> dict[str, Any]:
-        """Return what the service answers from: run, pictures, labels, model."""
-        with self._borrowed() as mine:
-            catalogue = mine.catalogue
+    def health(self) -> dict[str, Any]:
+        """Return the current run, its numbers of images and labels, and its model, by the keys of `/health`."""
+        with self._borrowed() as generation:
+            classifier = generation.classifier
             return {
-                "run": catalogue.run.run,
-                "pictures": len(catalogue.index),
-                "labels": len(catalogue.index.names),
-                "model": catalogue.recipe.model.description.name,
+                "run": generation.run,
+                "pictures": len(classifier.index),
+                "labels": len(classifier.index.names),
+                "model": classifier.pipeline.model.description.name,
             }
 
     def reload(self) -> str | None:
-        """Take up new results if there are any, and return their run.
+        """Open new results if there are any, and return their run.
 
         Raises
         ------
         JobError, OSError
             Where they cannot be read: the old ones stay.
         """
-        if current_run(self._output).run == self._open.catalogue.run.run:
+        if current_run(self._output).run == self._current.run:
             return None
-        new = _Open(self._output, self._limits)
+        new = _Generation(self._output, self._limits)
         with self._lock:
-            late = self._closed
-            old, self._open = self._open, self._open if late else new
+            closed = self._closed
+            old, self._current = self._current, self._current if closed else new
             idle = old.users == 0
-        if late:
+        if closed:
             new.embedders.close()
             return None
         if idle:
             old.embedders.close()
-        return new.catalogue.run.run
+        return new.run

@@ -1,6 +1,6 @@
-"""Points in, the nearest pictures out. Exact, by blocks of matrix products.
+"""Queries in, the nearest images out: exact search, by blocks of matrix products.
 
-Letters: n pictures, c coordinates, k dimensions of the space, q points that are asked about, m neighbours of each.
+Letters: n images, c coordinates, k dimensions of the space, q queries, m neighbors of each.
 """
 
 from dataclasses import dataclass
@@ -9,82 +9,93 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookup.index import Index
-from lookup.votes import Vectors
+from lookup.spaces import Vectors
 
-# Rows of the index and points that are multiplied at a time: 16 MB of products.
-_ROWS = 16_384
-_POINTS = 256
+# Rows of the index and queries that are multiplied at a time: 16 MB of products.
+_BLOCK_ROWS = 16_384
+_BLOCK_QUERIES = 256
 
 
 @dataclass(frozen=True)
-class Neighbours:
-    """The nearest pictures of each point, the nearest first: their numbers int64 [q, m], and similarities [q, m].
+class Matches:
+    """The nearest images of each query, the nearest first.
 
-    A similarity is the cosine of the two vectors in the space that is searched: 1 for the same direction from the mean
-    of all pictures, 0 for none in common, -1 for the opposite. Where there are fewer than m pictures, the number is -1.
+    Attributes
+    ----------
+    rows : int64 array, shape (q, m)
+        Row numbers in the index; -1 where it has fewer than m images.
+    similarities : float32 array, shape (q, m)
+        Cosines in the space that is searched: 1 for the same direction from the mean of all images, 0 for nothing in
+        common, -1 for the opposite direction.
     """
 
-    pictures: NDArray[np.int64]
+    rows: NDArray[np.int64]
     similarities: NDArray[np.float32]
 
 
-class Search:
-    """Finds the nearest pictures of an index in the space that a matrix makes of its coordinates.
+class ExactSearch:
+    """Finds the nearest images of an index in a space.
 
     Parameters
     ----------
     index : Index
-    space : float32 array [c, k]
-        Coordinates times this are what is compared.
+    space : float32 array, shape (c, k)
+        Matrix that coordinates are multiplied by before they are compared.
+    block_rows, block_queries : int
+        Rows of the index and queries that are multiplied at a time.
     """
 
-    def __init__(self, index: Index, space: Vectors) -> None:
-        self._index = index
-        self._space = space
-        self._inverse = [_inverse_lengths(block @ space) for block in index.blocks]
+    def __init__(
+        self, index: Index, space: Vectors, block_rows: int = _BLOCK_ROWS, block_queries: int = _BLOCK_QUERIES
+    ) -> None:
+        self._index, self._space = index, space
+        self._block_rows, self._block_queries = block_rows, block_queries
+        self._inverse_lengths = [_inverse_lengths(block @ space) for block in index.blocks]
 
-    def nearest(self, points: Vectors, count: int) -> Neighbours:
-        """Return the `count` nearest pictures of points [q, c]."""
-        parts = [self._nearest(points[start : start + _POINTS], count) for start in range(0, len(points), _POINTS)]
+    def nearest(self, queries: Vectors, count: int) -> Matches:
+        """Return the `count` nearest images of queries, shape (q, c)."""
+        starts = range(0, len(queries), self._block_queries)
+        parts = [self._nearest(queries[start : start + self._block_queries], count) for start in starts]
         if not parts:
-            return Neighbours(np.zeros((0, count), np.int64), np.zeros((0, count), np.float32))
-        return Neighbours(
-            np.concatenate([part.pictures for part in parts]), np.concatenate([part.similarities for part in parts])
+            return Matches(np.zeros((0, count), np.int64), np.zeros((0, count), np.float32))
+        return Matches(
+            np.concatenate([part.rows for part in parts]), np.concatenate([part.similarities for part in parts])
         )
 
-    def _nearest(self, points: Vectors, count: int) -> Neighbours:
-        seen = points @ self._space
-        asked = (seen * _inverse_lengths(seen)[:, None]) @ self._space.T
-        best = Neighbours(np.full((len(points), count), -1), np.full((len(points), count), -np.inf, np.float32))
-        start = 0
-        for block, inverse in zip(self._index.blocks, self._inverse, strict=True):
-            for row in range(0, len(block), _ROWS):
-                rows = slice(row, row + _ROWS)
-                likeness = np.asarray(asked @ block[rows].T, np.float32)
-                likeness *= inverse[rows]
-                best = _better(best, likeness, start + row)
-            start += len(block)
-        np.clip(best.similarities, -1, 1, out=best.similarities, where=best.pictures >= 0)
+    def _nearest(self, queries: Vectors, count: int) -> Matches:
+        projected = queries @ self._space
+        # Both factors of the space are applied to the few queries, and none to the many images.
+        normalized = (projected * _inverse_lengths(projected)[:, None]) @ self._space.T
+        best = Matches(np.full((len(queries), count), -1), np.full((len(queries), count), -np.inf, np.float32))
+        first_row = 0
+        for block, inverse in zip(self._index.blocks, self._inverse_lengths, strict=True):
+            for start in range(0, len(block), self._block_rows):
+                rows = slice(start, start + self._block_rows)
+                similarities = np.asarray(normalized @ block[rows].T, np.float32)
+                similarities *= inverse[rows]
+                best = _merged(best, similarities, first_row + start)
+            first_row += len(block)
+        np.clip(best.similarities, -1, 1, out=best.similarities, where=best.rows >= 0)
         return best
 
 
 def _inverse_lengths(vectors: Vectors) -> NDArray[np.float32]:
-    """Return 1 over the length of each vector, 0 for one without length."""
+    """Return 1 over the length of each vector, 0 for a vector of length 0."""
     lengths = np.sqrt(np.einsum("nk,nk->n", vectors, vectors))
     inverse: NDArray[np.float32] = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     return inverse
 
 
-def _better(best: Neighbours, likeness: NDArray[np.float32], first: int) -> Neighbours:
-    """Return the best of those known and those of a block whose first picture has the number `first`."""
-    count = best.pictures.shape[1]
-    if likeness.shape[1] > count:
-        columns = np.argpartition(likeness, -count, axis=1)[:, -count:]
-        likeness = np.take_along_axis(likeness, columns, 1)
+def _merged(best: Matches, similarities: NDArray[np.float32], first_row: int) -> Matches:
+    """Return the best of the matches so far and those of a block that starts at `first_row`."""
+    count = best.rows.shape[1]
+    if similarities.shape[1] > count:
+        columns = np.argpartition(similarities, -count, axis=1)[:, -count:]
+        similarities = np.take_along_axis(similarities, columns, 1)
     else:
-        columns = np.broadcast_to(np.arange(likeness.shape[1]), likeness.shape)
-    pictures = np.concatenate([best.pictures, columns + first], axis=1)
-    similarities = np.concatenate([best.similarities, likeness], axis=1)
-    pictures[np.isneginf(similarities)] = -1
-    order = np.lexsort((pictures, -similarities), axis=1)[:, :count]
-    return Neighbours(np.take_along_axis(pictures, order, 1), np.take_along_axis(similarities, order, 1))
+        columns = np.broadcast_to(np.arange(similarities.shape[1]), similarities.shape)
+    rows = np.concatenate([best.rows, columns + first_row], axis=1)
+    similarities = np.concatenate([best.similarities, similarities], axis=1)
+    rows[np.isneginf(similarities)] = -1
+    order = np.lexsort((rows, -similarities), axis=1)[:, :count]
+    return Matches(np.take_along_axis(rows, order, 1), np.take_along_axis(similarities, order, 1))

@@ -1,12 +1,12 @@
 "use strict";
 
-// All that comes from outside - labels, paths, file names - is put in as text, never as markup.
+// Labels, paths and file names come from outside: they are inserted as text, never as markup.
 const byId = (id) => document.getElementById(id);
 const percent = (share) => `${Math.floor(100 * share)} %`; // never certain
 let latest = 0;
 
 async function ask(file) {
-  const mine = ++latest;
+  const request = ++latest;
   byId("error").hidden = true;
   byId("answer").hidden = false;
   byId("answer").classList.add("waiting");
@@ -16,10 +16,10 @@ async function ask(file) {
   byId("meter").hidden = true;
   byId("near").hidden = true;
   byId("file").textContent = file.name;
-  URL.revokeObjectURL(byId("asked").src);
-  byId("asked").src = URL.createObjectURL(file);
+  URL.revokeObjectURL(byId("photo").src);
+  byId("photo").src = URL.createObjectURL(file);
   const form = new FormData();
-  form.append("picture", file);
+  form.append("image", file);
   let answer;
   try {
     const response = await fetch("classify", { method: "POST", body: form });
@@ -31,9 +31,9 @@ async function ask(file) {
     }
     if (!response.ok && !answer.error) answer.error = `The service answered ${response.status}.`;
   } catch {
-    answer = { error: "The service cannot be reached, or did not take the picture." };
+    answer = { error: "The service cannot be reached, or did not accept the photo." };
   }
-  if (mine !== latest) return; // another picture was given meanwhile
+  if (request !== latest) return; // another photo was given meanwhile
   byId("answer").classList.remove("waiting");
   byId("answer").removeAttribute("aria-busy");
   if (answer.error) {
@@ -50,7 +50,7 @@ function show(answer) {
   byId("name").textContent = known ? answer.label : "Unknown";
   byId("confidence").textContent = known
     ? `${percent(answer.confidence)} confident`
-    : "Nothing like it is among the pictures that are known.";
+    : "Nothing like it is among the known images.";
   byId("meter").hidden = !known;
   byId("meter").value = answer.confidence;
   byId("neighbours").replaceChildren(...answer.neighbours.map(card));
@@ -78,7 +78,7 @@ function take(files) {
 }
 
 byId("form").addEventListener("submit", (event) => event.preventDefault());
-byId("picture").addEventListener("change", (event) => {
+byId("image").addEventListener("change", (event) => {
   take(event.target.files);
 });
 for (const name of ["dragenter", "dragover"]) {
@@ -99,6 +99,6 @@ document.addEventListener("paste", (event) => take(event.clipboardData.files));
 fetch("health").then(async (response) => {
   const health = await response.json();
   byId("about").textContent =
-    `Told from ${health.pictures.toLocaleString()} pictures with ${health.labels.toLocaleString()} labels, ` +
-    `by ${health.model}. The picture is sent to this service only, and not kept.`;
+    `${health.pictures.toLocaleString()} images with ${health.labels.toLocaleString()} labels, ` +
+    `${health.model}. The photo goes to this service only, and is not kept.`;
 }).catch(() => {});

@@ -15,20 +15,20 @@ from job.settings import Settings
 from job.stages.featurize import featurize
 from job.stages.reduce import reduce
 from lookup.index import Index
-from lookup.votes import Vectors
+from lookup.spaces import Vectors
 
 
 @pytest.fixture(scope="session")
 def fruit(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return two folders of the included sample, twelve labels each: five fruits of each, and the sixth."""
+    """Return two folders of the included sample, with twelve labels each: five fruits of each label, and the sixth."""
     folder = tmp_path_factory.mktemp("fruit")
     write(folder / "all")
     for file in sorted((folder / "all").glob("*/*.jpg")):
         last = int(file.stem) >= (FRUITS - 1) * SIDES
-        target = folder / ("asked" if last else "known") / file.parent.name / file.name
+        target = folder / ("query" if last else "known") / file.parent.name / file.name
         target.parent.mkdir(parents=True, exist_ok=True)
         file.rename(target)
-    return folder / "known", folder / "asked"
+    return folder / "known", folder / "query"
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +42,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def output(
     spark: SparkSession, fruit: tuple[Path, Path], embedded: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Return the results of a run on the known fruit; not to be changed."""
+    """Return the results of a run on the known fruit; read-only."""
     folder = tmp_path_factory.mktemp("output") / "results"
     settings = Settings(images=str(fruit[0]), model=str(embedded), output=str(folder), report=False)
     featurize(spark, settings)
@@ -58,10 +58,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def index_of(
-    blocks: Sequence[Vectors], labels: list[str | None], residuals: Vectors | None = None, colours: int = 0
+    blocks: Sequence[Vectors], labels: list[str | None], residuals: Vectors | None = None, n_colors: int = 0
 ) -> Index:
-    """Return an index of vectors [m, c] in some blocks; so many of the coordinates at the end are colours."""
-    n, k = sum(len(block) for block in blocks), blocks[0].shape[1] - colours
+    """Return an index of blocks of vectors, each of shape (m, c), whose last `n_colors` coordinates are colors."""
+    n, k = sum(len(block) for block in blocks), blocks[0].shape[1] - n_colors
     names = sorted({label for label in labels if label is not None})
     return Index(
         IndexDescription("a run", "a model", "a basis", n, k, ()),

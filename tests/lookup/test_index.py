@@ -1,4 +1,4 @@
-"""The index that a run leaves, opened: it is the results again, and what is not is refused in one line."""
+"""The index of a run: it holds the results again; a damaged one is refused in one line."""
 
 import json
 import shutil
@@ -11,13 +11,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from pyspark.sql import SparkSession
 
 from job.errors import JobError
 from job.features.table import read_features
 from job.pca.basis import Basis
 from job.results.index import map_part
 from job.results.run_record import current_run
-from lookup.classifier import Catalogue
+from job.settings import Settings
+from job.stages.reduce import reduce
+from lookup.classifier import Classifier
 from lookup.index import Index, open_index
 from tests.conftest import run_json
 from tests.job.conftest import bucket, s3_environment
@@ -57,31 +60,35 @@ def test_it_is_the_results_again(output: Path) -> None:
     assert [index.label(row) for row in range(len(index))] == found["label"].tolist()
     k = index.description.components
     assert np.array_equal(np.concatenate(index.blocks)[:, :k], np.stack(found["pca_features"].tolist()))
-    some = np.array([250, 0, 17, 299])
-    assert np.array_equal(index.coordinates(some)[:, :k], np.stack(found["pca_features"].iloc[some].tolist()))
+    rows = np.array([250, 0, 17, 299])
+    assert np.array_equal(index.coordinates(rows)[:, :k], np.stack(found["pca_features"].iloc[rows].tolist()))
 
 
-def test_residuals_are_what_the_components_leave(output: Path) -> None:
+def test_residuals_are_the_distances_from_the_projections(output: Path) -> None:
     index = opened(output)
     basis, features = origin(output, "features")
     values = features.astype(float) - basis.mean
-    left = values - values @ basis.components.T @ basis.components
-    assert np.allclose(index.residuals, np.linalg.norm(left, axis=1), rtol=1e-4)
+    residuals = values - values @ basis.components.T @ basis.components
+    assert np.allclose(index.residuals, np.linalg.norm(residuals, axis=1), rtol=1e-4)
 
 
-def test_colours_are_beside_the_components(output: Path) -> None:
+def test_colors_follow_the_components(output: Path) -> None:
     index = opened(output)
     basis, expected = origin(output, "colours")
-    beside = np.concatenate(index.blocks)[:, index.description.components :]
-    assert np.allclose(beside**2 / (6**2 * basis.total_variance), expected, atol=1e-6)
+    colors = np.concatenate(index.blocks)[:, index.description.components :]
+    assert np.allclose(colors**2 / (6**2 * basis.total_variance), expected, atol=1e-6)
 
 
 def test_it_is_mapped_not_read(output: Path) -> None:
     assert all(not block.flags.owndata and not block.flags.writeable for block in opened(output).blocks)
 
 
-def test_the_next_run_leaves_one_index(output: Path) -> None:
-    assert [path.name for path in (output / "neighbours").iterdir()] == [folder(output).name]
+def test_the_next_run_leaves_one_index(spark: SparkSession, copy: Path) -> None:
+    first = folder(copy).name
+    reduce(spark, Settings(output=str(copy), report=False, components=10))
+    assert folder(copy).name != first
+    assert [path.name for path in (copy / "neighbours").iterdir()] == [folder(copy).name]
+    assert opened(copy).description.components == 10
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
@@ -93,11 +100,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no index": (lambda output: shutil.rmtree(output / "neighbours"), "no index at"),
     "no JSON": (lambda output: (folder(output) / "index.json").write_text("{"), "damaged"),
     "another format": (
-        lambda output: edit(folder(output) / "index.json", lambda one: one.update(format=9)),
+        lambda output: edit(folder(output) / "index.json", lambda description: description.update(format=9)),
         "format 9",
     ),
     "other results": (
-        lambda output: edit(folder(output) / "index.json", lambda one: one.update(run="x")),
+        lambda output: edit(folder(output) / "index.json", lambda description: description.update(run="x")),
         "other results",
     ),
     "a part gone": (lambda output: next(folder(output).glob("*.arrow")).unlink(), "not as it was written"),
@@ -142,11 +149,11 @@ def overwrite(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_is_not_right_is_refused_in_one_line(copy: Path, damage: str) -> None:
+def test_a_damaged_output_is_refused_in_one_line(copy: Path, damage: str) -> None:
     act, words = DAMAGES[damage]
     act(copy)
     with pytest.raises(JobError, match=words) as error:
-        Catalogue(str(copy))
+        Classifier(str(copy))
     assert "\n" not in str(error.value)
 
 
@@ -155,15 +162,15 @@ def test_from_s3_it_is_fetched_once(output: Path, bucket: str, cache: Path) -> N
     for path in sorted(output.rglob("*")):
         if path.is_file() and "features" not in path.parts:
             client.upload_file(str(path), bucket, f"results/{path.relative_to(output)}")
-    there = Catalogue(f"s3://{bucket}/results").index
-    here = Catalogue(str(output)).index
+    there = Classifier(f"s3://{bucket}/results").index
+    here = Classifier(str(output)).index
     assert np.array_equal(np.concatenate(there.blocks), np.concatenate(here.blocks))
     [kept] = (cache / "fruits" / "neighbours").glob("*/*")
     assert kept.name == folder(output).name
     for key in client.list_objects_v2(Bucket=bucket, Prefix="results/neighbours/")["Contents"]:
         if key["Key"].endswith(".arrow"):
             client.delete_object(Bucket=bucket, Key=key["Key"])
-    assert len(Catalogue(f"s3://{bucket}/results").index) == len(here)
+    assert len(Classifier(f"s3://{bucket}/results").index) == len(here)
 
 
 def test_flipped_bits_are_refused_or_harmless(output: Path, tmp_path: Path) -> None:
@@ -190,5 +197,5 @@ def test_a_part_that_was_changed_in_the_bucket_is_not_taken(output: Path, bucket
                 data[-500] ^= 1
             client.put_object(Bucket=bucket, Key=f"results/{path.relative_to(output)}", Body=bytes(data))
     with pytest.raises(JobError, match="not as it was written"):
-        Catalogue(f"s3://{bucket}/results")
+        Classifier(f"s3://{bucket}/results")
     assert list((cache / "fruits" / "neighbours").rglob("*.arrow")) == []

@@ -1,4 +1,4 @@
-"""The service's page in a browser: a picture is dropped or chosen, its name appears; wide, narrow, by keyboard."""
+"""The service's page in a browser: a photo is dropped or chosen, its name appears; wide, narrow, by keyboard."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from tests.lookup.test_service import Service, start
 
 Show = Callable[..., Page]
 
-# What a browser does when a file is dropped: the page gets it, and not as a path.
+# The events of a browser when a file is dropped: the page gets the file, not its path.
 DROP = """([name, content]) => {
   const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
   const transfer = new DataTransfer();
@@ -35,7 +35,7 @@ def service(output: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def show(browser: Browser, service: Service) -> Iterator[Show]:
-    """Return a function that opens the page; a word on the console, an error or a dialog fails the test at its end."""
+    """Return a function that opens the page; a console message, an error or a dialog fails the test at its end."""
     troubles: list[str] = []
     pages = []
 
@@ -44,7 +44,7 @@ def show(browser: Browser, service: Service) -> Iterator[Show]:
         pages.append(page)
         watch(page, troubles, expected=lambda message: expected in message.text)
         page.goto(f"http://127.0.0.1:{service.port}/")
-        expect(page.locator("#about")).to_contain_text("300 pictures with 12 labels")
+        expect(page.locator("#about")).to_contain_text("300 images with 12 labels")
         return page
 
     yield open_page
@@ -53,8 +53,8 @@ def show(browser: Browser, service: Service) -> Iterator[Show]:
     assert troubles == []
 
 
-def drop(page: Page, picture: Path, name: str | None = None) -> None:
-    page.evaluate(DROP, [name or picture.name, base64.b64encode(picture.read_bytes()).decode()])
+def drop(page: Page, photo: Path, name: str | None = None) -> None:
+    page.evaluate(DROP, [name or photo.name, base64.b64encode(photo.read_bytes()).decode()])
 
 
 def nothing_is_cut(page: Page) -> bool:
@@ -63,7 +63,7 @@ def nothing_is_cut(page: Page) -> bool:
 
 @pytest.mark.parametrize("width", [1400, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_picture_is_dropped_and_its_name_appears(
+def test_a_photo_is_dropped_and_its_name_appears(
     show: Show, fruit: tuple[Path, Path], width: int, scheme: str, tmp_path: Path
 ) -> None:
     page = show(width, color_scheme=scheme)
@@ -73,15 +73,15 @@ def test_a_picture_is_dropped_and_its_name_appears(
     expect(page.locator("#confidence")).to_contain_text("% confident")
     expect(page.locator("#neighbours li")).to_have_count(5)
     expect(page.locator("#neighbours li strong").first).to_have_text("Lemon")
-    page.evaluate("Promise.all([...document.images].map((one) => one.decode()))")  # fails for one that is broken
+    page.evaluate("Promise.all([...document.images].map((image) => image.decode()))")  # fails if one is broken
     assert nothing_is_cut(page)
     page.screenshot(path=tmp_path / "page.png", full_page=True)
 
 
-def test_a_picture_is_chosen_with_the_keyboard(show: Show, fruit: tuple[Path, Path]) -> None:
+def test_a_photo_is_chosen_with_the_keyboard(show: Show, fruit: tuple[Path, Path]) -> None:
     page = show()
     page.keyboard.press("Tab")
-    expect(page.locator("#picture")).to_be_focused()
+    expect(page.locator("#image")).to_be_focused()
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Space")
     chooser.value.set_files(fruit[1] / "Kiwi" / "26.jpg")
@@ -98,21 +98,21 @@ def test_a_name_with_markup_is_harmless(show: Show, fruit: tuple[Path, Path]) ->
     assert page.locator("img[src=x]").count() == 0
 
 
-def test_what_cannot_be_used_is_told(show: Show, fruit: tuple[Path, Path], tmp_path: Path) -> None:
-    page = show(expected="422")  # Chromium itself puts such an answer on the console
+def test_an_unusable_file_gets_an_error(show: Show, fruit: tuple[Path, Path], tmp_path: Path) -> None:
+    page = show(expected="422")  # Chromium itself logs such an answer
     drop(page, fruit[1] / "Lemon" / "25.jpg")
     expect(page.locator("#name")).to_have_text("Lemon")
     bad = tmp_path / "notes.jpg"
-    bad.write_text("no picture")
+    bad.write_text("no image")
     drop(page, bad)
-    expect(page.get_by_role("alert")).to_have_text("the picture cannot be used: not an image: no known image format")
+    expect(page.get_by_role("alert")).to_have_text("the photo cannot be used: not an image: no known image format")
     expect(page.locator("#answer")).to_be_hidden()
     drop(page, fruit[1] / "Kiwi" / "26.jpg")
     expect(page.locator("#name")).to_have_text("Kiwi")
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_what_is_like_nothing_is_unknown(show: Show, tmp_path: Path) -> None:
+def test_a_photo_like_nothing_is_unknown(show: Show, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     page = show()

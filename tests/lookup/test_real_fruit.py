@@ -1,4 +1,4 @@
-"""Real fruit with ImageNet's weights: known from some sides, asked about from others; of other things, photos."""
+"""Real fruit with ImageNet's weights: known from some sides and named from others, and photos of other things."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from bootstrap.model import ModelSpec, make
 from job.settings import Settings
 from job.stages.featurize import featurize
 from job.stages.reduce import reduce
-from lookup.classifier import Answer, Catalogue
+from lookup.classifier import Classifier, Prediction
 from lookup.embed import Embedder
 from tests.conftest import shared
 
@@ -21,10 +21,10 @@ def side(path: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def asked(
+def predictions(
     spark: SparkSession, fruits496: Path, imagenet035_weights: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, list[tuple[Path, Answer]]]:
-    """Return the answers about the other sides and about photos, after a run on the sides 0 to 99."""
+) -> dict[str, list[tuple[Path, Prediction]]]:
+    """Return the predictions for the other sides and for photos, after a run on the sides 0 to 99."""
     folder = tmp_path_factory.mktemp("real")
     make(ModelSpec(str(imagenet035_weights), alpha=0.35), folder / "model")
     files = sorted(fruits496.glob("*/*.jpg"))
@@ -36,23 +36,23 @@ def asked(
     )
     featurize(spark, settings)
     reduce(spark, settings)
-    catalogue = Catalogue(settings.output)
+    classifier = Classifier(settings.output)
     found = {}
-    with Embedder(catalogue.recipe) as embedder:
+    with Embedder(classifier.pipeline) as embedder:
         others = [file for file in files if side(file) >= 100]
         for name, paths in {"fruit": others, "photos": sorted(shared("data/photos").glob("*.jpg"))}.items():
-            answers = catalogue.classify([embedder.point(path.read_bytes()) for path in paths], 1)
-            found[name] = list(zip(paths, answers, strict=True))
+            named = classifier.classify([embedder.embed(path.read_bytes()) for path in paths], 1)
+            found[name] = list(zip(paths, named, strict=True))
     return found
 
 
-def test_fruit_is_named_from_sides_that_were_not_known(asked: dict[str, list[tuple[Path, Answer]]]) -> None:
-    right = [answer.label == path.parent.name for path, answer in asked["fruit"]]
+def test_fruit_is_named_from_sides_that_were_not_known(predictions: dict[str, list[tuple[Path, Prediction]]]) -> None:
+    right = [prediction.label == path.parent.name for path, prediction in predictions["fruit"]]
     assert len(right) == 176
     assert sum(right) >= 0.99 * len(right)
-    assert sum(answer.label is None for _, answer in asked["fruit"]) <= 0.02 * len(right)
+    assert sum(prediction.label is None for _, prediction in predictions["fruit"]) <= 0.02 * len(right)
 
 
-def test_photos_of_something_else_are_unknown(asked: dict[str, list[tuple[Path, Answer]]]) -> None:
-    assert len(asked["photos"]) == 8
-    assert sum(answer.label is None for _, answer in asked["photos"]) >= 7
+def test_photos_of_something_else_are_unknown(predictions: dict[str, list[tuple[Path, Prediction]]]) -> None:
+    assert len(predictions["photos"]) == 8
+    assert sum(prediction.label is None for _, prediction in predictions["photos"]) >= 7

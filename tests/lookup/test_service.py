@@ -51,7 +51,7 @@ class Service:
         connection.close()
         return answer.status, json.loads(text)
 
-    def classify(self, data: bytes, name: str = "x.jpg", field: str = "picture", query: str = "") -> Answer:
+    def classify(self, data: bytes, name: str = "x.jpg", field: str = "image", query: str = "") -> Answer:
         return self.post(*multipart(data, name, field), path=f"/classify{query}")
 
     def get(self, path: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
@@ -76,7 +76,7 @@ def multipart(data: bytes, name: str, field: str) -> tuple[bytes, str]:
 
 
 def wait_for(seen: Callable[[], object]) -> None:
-    """Wait until something is seen, at most half a minute: what follows asserts that it was."""
+    """Wait at most half a minute until `seen` is true; the caller asserts that it is."""
     deadline = time.monotonic() + 30
     while not seen() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -120,12 +120,17 @@ def test_it_answers_what_the_command_answers(
     assert answer["run"] == run_json(output)["run"]
     assert answer["path"] == "25.jpg"
     assert (answer["label"], answer["confidence"]) == (expected["label"], expected["confidence"])
-    told = [{name: one[name] for name in ("path", "label", "similarity")} for one in answer["neighbours"]]
-    assert told == expected["neighbours"]
+    keys = ("path", "label", "similarity")
+    neighbors = [{key: neighbor[key] for key in keys} for neighbor in answer["neighbours"]]
+    assert neighbors == expected["neighbours"]
     status, thumbnail, headers = service.get(f"/{answer['neighbours'][0]['thumbnail']}")
     assert status == 200
     assert headers["content-type"] == "image/jpeg"
     assert Image.open(io.BytesIO(thumbnail)).size == (160, 160)
+
+
+def test_the_former_field_name_still_works(service: Service, lemon: bytes) -> None:
+    assert service.classify(lemon, field="picture") == service.classify(lemon, field="image")
 
 
 def bomb() -> bytes:
@@ -145,16 +150,23 @@ BAD: dict[str, tuple[Callable[[Service], Answer], int, str]] = {
     "not an image": (lambda to: to.classify(b"GIF89a, or is it?"), 422, "cannot be used"),
     "a bomb": (lambda to: to.classify(bomb()), 422, "too many pixels"),
     "50 MB": (lambda to: to.classify(bytes(50 << 20)), 413, "more than 20 MB"),
-    "the wrong field": (lambda to: to.classify(b"x", field="image"), 422, "field called picture"),
-    "no form": (lambda to: to.post(b"x", "image/jpeg"), 422, "field called picture"),
+    "the wrong field": (lambda to: to.classify(b"x", field="photo"), 422, "field called image"),
+    "no form": (lambda to: to.post(b"x", "image/jpeg"), 422, "field called image"),
     "no boundary": (lambda to: to.post(b"x", "multipart/form-data"), 400, "boundary"),
     "a broken form": (lambda to: to.post(b"rubbish", "multipart/form-data; boundary=x"), 400, "multipart"),
-    "text in the field": (lambda to: to.post(b"picture=x", "application/x-www-form-urlencoded"), 422, "picture"),
+    "text in the field": (
+        lambda to: to.post(b"image=x", "application/x-www-form-urlencoded"),
+        422,
+        "field called image",
+    ),
+    "text in the old field": (
+        lambda to: to.post(b"picture=x", "application/x-www-form-urlencoded"),
+        422,
+        "field called image",
+    ),
     "too many neighbours": (lambda to: to.classify(b"x", query="?k=1000"), 422, "less than or equal to 50"),
     "a name that is no text": (
-        lambda to: to.post(
-            multipart(b"x", "+2AA-.jpg", "picture")[0], "multipart/form-data; boundary=x; charset=utf-7"
-        ),
+        lambda to: to.post(multipart(b"x", "+2AA-.jpg", "image")[0], "multipart/form-data; boundary=x; charset=utf-7"),
         422,
         "cannot be used",
     ),
@@ -165,7 +177,7 @@ BAD: dict[str, tuple[Callable[[Service], Answer], int, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_bad_gets_a_sentence(service: Service, case: str) -> None:
+def test_a_bad_request_gets_a_sentence(service: Service, case: str) -> None:
     ask, status, words = BAD[case]
     found, answer = ask(service)
     assert found == status
@@ -192,7 +204,7 @@ def test_a_page_of_another_name_gets_nothing(service: Service, host: str) -> Non
     assert service.get("/health", Host=host)[0] == 400
 
 
-def test_no_picture_but_those_of_the_index(service: Service, output: Path) -> None:
+def test_no_thumbnail_but_of_images_in_the_index(service: Service, output: Path) -> None:
     run = run_json(output)["run"]
     for path in (f"{run}/300", f"{run}/-1", "another/0", f"{run}/..%2f..%2fetc%2fpasswd", f"{run}/x"):
         assert 400 <= service.get(f"/thumbnail/{path}")[0] < 500, path
@@ -211,7 +223,7 @@ def test_it_describes_itself(service: Service) -> None:
     assert (health["pictures"], health["labels"]) == (300, 12)
 
 
-def test_nothing_of_the_page_comes_from_elsewhere(service: Service) -> None:
+def test_the_page_loads_nothing_from_other_sites(service: Service) -> None:
     _, page, headers = service.get("/")
     assert "default-src 'none'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
@@ -221,7 +233,7 @@ def test_nothing_of_the_page_comes_from_elsewhere(service: Service) -> None:
 def test_a_thousand_requests_with_bad_ones_among_them(service: Service, fruit: tuple[Path, Path]) -> None:
     good = [(path.parent.name, path.read_bytes()) for path in sorted(fruit[1].glob("*/*.jpg"))]
     alone = {label: service.classify(data)[1]["label"] for label, data in good}
-    for _ in range(5):  # what is loaded at first use is no growth
+    for _ in range(5):  # memory that is taken at first use is no growth
         [ask(service) for ask, _, _ in BAD.values()]
     before = service.memory()
 
@@ -245,8 +257,8 @@ def test_a_thousand_requests_with_bad_ones_among_them(service: Service, fruit: t
 
 
 def hang_up(port: int, data: bytes) -> None:
-    """Send half of a picture and go."""
-    body, kind = multipart(data, "x.jpg", "picture")
+    """Send half of a photo and hang up."""
+    body, kind = multipart(data, "x.jpg", "image")
     with socket.create_connection(("127.0.0.1", port)) as connection:
         head = (
             f"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -260,17 +272,17 @@ def test_the_log_is_one_object_a_line(service: Service, lemon: bytes) -> None:
 
     def named() -> list[dict[str, object]]:
         lines = service.log.read_text().splitlines()[before:]
-        return [told for told in map(json.loads, lines) if "label" in told]
+        return [fields for fields in map(json.loads, lines) if "label" in fields]
 
-    wait_for(named)  # a line is written once the answer has gone out
-    [told] = named()
-    assert {"time", "method", "path", "status", "ms"} <= set(told)
-    assert (told["method"], told["path"], told["status"], told["label"]) == ("POST", "/classify", 200, "Lemon")
+    wait_for(named)  # a line is written once the answer is sent
+    [fields] = named()
+    assert {"time", "method", "path", "status", "ms"} <= set(fields)
+    assert (fields["method"], fields["path"], fields["status"], fields["label"]) == ("POST", "/classify", 200, "Lemon")
     others = [line for line in service.log.read_text().splitlines() if not line.startswith("{")]
-    assert [line for line in others if not line.startswith(("learning", "300 pictures", "serving"))] == []
+    assert [line for line in others if not line.startswith(("learning", "300 images", "serving"))] == []
 
 
-def test_new_results_are_taken_up_and_no_request_is_dropped(
+def test_new_results_are_reloaded_and_no_request_is_dropped(
     spark: SparkSession, fruit: tuple[Path, Path], embedded: Path, lemon: bytes, tmp_path: Path
 ) -> None:
     images, output = tmp_path / "images", tmp_path / "output"
@@ -315,11 +327,9 @@ def test_new_results_are_taken_up_and_no_request_is_dropped(
         assert running.process.wait(30) == 0
 
 
-def test_a_request_that_is_being_answered_is_answered_before_the_end(
-    output: Path, lemon: bytes, tmp_path: Path
-) -> None:
+def test_requests_that_have_arrived_are_answered_before_the_end(output: Path, lemon: bytes, tmp_path: Path) -> None:
     running = start(output, tmp_path / "log")
-    body, kind = multipart(lemon, "x.jpg", "picture")
+    body, kind = multipart(lemon, "x.jpg", "image")
     request = urllib.request.Request(f"http://127.0.0.1:{running.port}/classify", body, {"Content-Type": kind})
     with ThreadPoolExecutor(8) as pool:
         answers = [pool.submit(lambda: urllib.request.urlopen(request, timeout=30).status) for _ in range(8)]
@@ -327,12 +337,12 @@ def test_a_request_that_is_being_answered_is_answered_before_the_end(
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(30) == 0
         done = [answer.exception() or answer.result() for answer in answers]
-    # Those that it had taken were answered; those that came too late found nobody.
+    # Requests that had arrived were answered; the others found no listener.
     assert done.count(200) >= 1
-    assert all(one == 200 or "refused" in str(one) or "reset" in str(one) for one in done)
+    assert all(answer == 200 or "refused" in str(answer) or "reset" in str(answer) for answer in done)
 
 
-def test_a_port_that_is_taken(output: Path) -> None:
+def test_a_port_in_use(output: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
