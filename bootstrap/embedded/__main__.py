@@ -4,17 +4,19 @@
     python -m bootstrap.embedded train --minutes 22 --resume
     python -m bootstrap.embedded evaluate
 
-`train` renders its images (a few minutes, once), trains for the minutes given and writes a model folder; it needs
-TensorFlow. Interrupted, it goes on with --resume. `evaluate` says how well a model tells rendered fruit apart that
-training never saw and, where they are on this machine, the 496 real images that nothing was trained or chosen on.
+`train` renders its images (a few minutes, once), trains for the minutes given and writes a model folder. It needs
+TensorFlow. After an interruption, --resume continues the training. `evaluate` measures how well a model distinguishes
+rendered fruit that training never saw. Where they are on this machine, it also measures the 496 real images, on which
+nothing was trained or chosen.
 """
 
 import argparse
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from bootstrap.embedded.evaluation import Embed, Features, real_figures, rendere
 from bootstrap.embedded.orchard import Orchard
 from bootstrap.embedded.training import ALPHA, INPUT_SIZE, Recipe, describe, train
 from bootstrap.model import EMBEDDED_FOLDER, EMBEDDED_NOTE, PREPROCESSING, import_network, save, sha256
+from job.command_line import add_version, exit_status, new_log
 from job.errors import JobError
 from job.features.extractor import FeatureExtractor
 from job.features.model import ModelDescription, read_model
@@ -31,7 +34,7 @@ from job.images.decode import decode
 REAL = Path("../shared/data/fruits360-test496")
 
 
-def run_training(output: Path, minutes: float, *, resume: bool) -> None:
+def run_training(output: Path, minutes: float, *, resume: bool, fit: Callable[..., Any] = train) -> None:
     """Train and write a model folder `model` below the output.
 
     Parameters
@@ -41,7 +44,14 @@ def run_training(output: Path, minutes: float, *, resume: bool) -> None:
     minutes : float
         Time to train, rendering not counted.
     resume : bool
-        Whether to go on with what an interrupted call left.
+        Whether to continue an interrupted training.
+    fit : callable
+        Trains: `train`.
+
+    Raises
+    ------
+    JobError
+        Where there is nothing to resume, or something that would be lost, or the output cannot be written.
     """
     if not minutes > 0:
         raise JobError(f"--minutes {minutes:g} is out of range: more than 0")
@@ -61,8 +71,8 @@ def run_training(output: Path, minutes: float, *, resume: bool) -> None:
     except OSError as error:
         raise JobError(f"cannot write {output}: {error.strerror}") from None
     begun = time.monotonic()
-    tell(f"settings {ours}")
-    model = train(output, minutes, orchard, recipe, tell)
+    report(f"settings {ours}")
+    model = fit(output, minutes, orchard, recipe, report)
     tflite = network.export(model)
     weights = sha256(b"".join(np.ascontiguousarray(weight).tobytes() for weight in model.get_weights()))
     features = int(model.output_shape[-1])
@@ -71,7 +81,7 @@ def run_training(output: Path, minutes: float, *, resume: bool) -> None:
     )
     save(output / "model", tflite, description, lambda part: network.check(model, part))
     shutil.rmtree(checkpoints)
-    tell(f"{output / 'model'}: written after {(time.monotonic() - begun) / 60:.1f} minutes")
+    report(f"{output / 'model'}: written after {(time.monotonic() - begun) / 60:.1f} minutes")
     run_evaluation(output / "model", REAL)
 
 
@@ -100,16 +110,17 @@ def embedder(folder: Path) -> Embed:
     return embed
 
 
-def tell(line: str) -> None:
+def report(line: str) -> None:
     """Print a line of progress with the time, at once."""
     print(time.strftime("%H:%M:%S"), line, flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(
         "python -m bootstrap.embedded", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_version(parser)
     commands = parser.add_subparsers(dest="command", required=True)
     layout = argparse.ArgumentDefaultsHelpFormatter
     training = commands.add_parser("train", help="train from nothing and evaluate", formatter_class=layout)
@@ -120,18 +131,14 @@ def main(arguments: list[str] | None = None) -> int:
     evaluation.add_argument("--model", type=Path, default=EMBEDDED_FOLDER, help="model folder")
     evaluation.add_argument("--real", type=Path, default=REAL, help="folder of the 496 real images")
     options = parser.parse_args(arguments)
-    try:
+
+    def command() -> None:
         if options.command == "train":
             run_training(options.output, options.minutes, resume=options.resume)
         else:
             run_evaluation(options.model, options.real)
-    except JobError as error:
-        print(f"bootstrap.embedded: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("bootstrap.embedded: interrupted; --resume goes on", file=sys.stderr)
-        return 130
-    return 0
+
+    return exit_status(command, new_log(), interrupted="interrupted; --resume goes on")
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ from bootstrap.embedded import body, species
 from bootstrap.embedded.renderer import Camera, Pixels, draw_camera, photograph
 
 FAMILY = 4  # fruits in a family: a kind drawn anew and three that differ from it in one group of traits
-CHUNK = 64  # fruits in a file
+FRUITS_PER_FILE = 64
 UNSEEN = 1_000_000  # fruits from this number on are never trained on
 SIDE = 100  # of an image, pixels
 
 
 @dataclass(frozen=True)
 class Orchard:
-    """What is rendered for training: so many fruits, so many random views of each, from one seed."""
+    """The images to train on: how many fruits, how many random views of each, and their seed."""
 
     fruits: int = 6144
     views: int = 12
@@ -34,36 +34,40 @@ def kind_of(fruit: int, seed: int = 1) -> species.Species:
     return founder if fruit % FAMILY == 0 else species.vary(founder, fruit + UNSEEN * 10 * seed)
 
 
-def plant(folder: Path, orchard: Orchard, tell: Callable[[int, int], None]) -> NDArray[np.uint8]:
+def plant(
+    folder: Path, orchard: Orchard, report: Callable[[int, int], None], fruits_per_file: int = FRUITS_PER_FILE
+) -> NDArray[np.uint8]:
     """Render an orchard into files of a folder, or find it there.
 
     Parameters
     ----------
     folder : Path
-        Holds one file for each 64 fruits; an interrupted call is taken up where it stopped.
+        Where to; a call that was interrupted is continued.
     orchard : Orchard
         What to render.
-    tell : callable
+    report : callable
         Called with the number of files done and of all.
+    fruits_per_file : int
+        How many fruits each file holds; the fruits of a file are rendered by one process.
 
     Returns
     -------
     ndarray of uint8, shape (fruits, views, 100, 100, 3)
         RGB.
     """
-    chunks = folder / f"{orchard.fruits}x{orchard.views}-{orchard.seed}-{fingerprint()[:12]}"
-    chunks.mkdir(parents=True, exist_ok=True)
-    files = [chunks / f"{start:06d}.npy" for start in range(0, orchard.fruits, CHUNK)]
+    rendered = folder / f"{orchard.fruits}x{orchard.views}-{orchard.seed}-{fingerprint()[:12]}"
+    rendered.mkdir(parents=True, exist_ok=True)
+    files = [rendered / f"{start:06d}.npy" for start in range(0, orchard.fruits, fruits_per_file)]
     missing = [
-        (file, range(int(file.stem), min(int(file.stem) + CHUNK, orchard.fruits)), orchard)
+        (file, range(int(file.stem), min(int(file.stem) + fruits_per_file, orchard.fruits)), orchard)
         for file in files
         if not file.exists()
     ]
-    tell(len(files) - len(missing), len(files))
+    report(len(files) - len(missing), len(files))
     if missing:
         with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, len(missing))) as pool:
             for done, _ in enumerate(pool.imap_unordered(_render_chunk, missing), 1):
-                tell(len(files) - len(missing) + done, len(files))
+                report(len(files) - len(missing) + done, len(files))
     images = np.empty((orchard.fruits, orchard.views, SIDE, SIDE, 3), np.uint8)
     for file in files:
         chunk = np.load(file)

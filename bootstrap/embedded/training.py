@@ -19,9 +19,8 @@ from bootstrap.embedded.orchard import FAMILY, Orchard, plant
 
 ALPHA = 0.35
 INPUT_SIZE = 224  # pixels
-TELL_SECONDS = 20.0  # between lines of progress
-SAVE_SECONDS = 60.0  # between checkpoints: what an interruption costs at most
-CALIBRATION_BATCHES = 40
+WARM_UP_STEPS = 200  # over which the learning rate rises
+FLOOR_RATE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,34 @@ class Recipe:
     seed: int = 1
 
 
-def train(folder: Path, minutes: float, orchard: Orchard, recipe: Recipe, tell: Callable[[str], None]) -> Any:
+@dataclass(frozen=True)
+class Pace:
+    """What a training does beside its steps.
+
+    Attributes
+    ----------
+    report_seconds : float
+        Between lines of progress.
+    save_seconds : float
+        Between checkpoints: the time that an interruption costs at most.
+    input_size : int
+        Side in pixels of the images that the final network takes.
+    calibration_batches : int
+        Batches over which the statistics of batch normalization are measured at the end.
+    """
+
+    report_seconds: float = 20.0
+    save_seconds: float = 60.0
+    input_size: int = INPUT_SIZE
+    calibration_batches: int = 40
+
+
+PACE = Pace()
+
+
+def train(
+    folder: Path, minutes: float, orchard: Orchard, recipe: Recipe, report: Callable[[str], None], pace: Pace = PACE
+) -> Any:
     """Train from nothing, or go on from the last checkpoint in a folder.
 
     Parameters
@@ -58,59 +84,110 @@ def train(folder: Path, minutes: float, orchard: Orchard, recipe: Recipe, tell: 
     minutes : float
         Time to train, rendering and the final calibration not counted.
     orchard : Orchard
-        What to train on.
+        The fruits to train on.
     recipe : Recipe
-        How.
-    tell : callable
+        What decides the result beside them.
+    report : callable
         Called with a line of progress now and then.
+    pace : Pace
+        How often it reports and saves, and how it ends.
 
     Returns
     -------
     keras.Model
-        MobileNetV2 without top, average pooling, its weights the running mean of those trained.
+        MobileNetV2 without top, average pooling; its weights are the running mean of those trained.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf  # noqa: PLC0415  (seconds to load, and needed only here)
 
-    images = plant(folder / "pictures", orchard, lambda done, of: tell(f"rendered {done} of {of} files"))
+    images = plant(folder / "pictures", orchard, lambda done, of: report(f"rendered {done} of {of} files"))
     tf.keras.utils.set_random_seed(recipe.seed)
-    network = build(tf, (None, None, 3), recipe.momentum)
-    mean = build(tf, (None, None, 3), recipe.momentum)
-    optimizer = tf.keras.optimizers.AdamW(recipe.rate, weight_decay=recipe.weight_decay)
-    optimizer.build(network.trainable_variables)
-    seconds, steps = tf.Variable(0.0, dtype=tf.float64), tf.Variable(0, dtype=tf.int64)
-    checkpoint = tf.train.Checkpoint(network=network, mean=mean, optimizer=optimizer, seconds=seconds, steps=steps)
-    manager = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=1)
-    if manager.restore_or_initialize():
-        tell(f"going on at step {int(steps)}, {float(seconds) / 60:.1f} minutes trained")
+    state = _State(tf, recipe, folder / "checkpoints")
+    if state.restored:
+        report(f"going on at step {state.step}, {state.seconds / 60:.1f} minutes trained")
+    _run_steps(state, images, minutes * 60, orchard, report, pace)
+    _calibrate(tf, state.mean, images, recipe, pace)
+    final = build(tf, (pace.input_size, pace.input_size, 3), recipe.momentum)
+    final.set_weights(state.mean.get_weights())
+    return final
 
-    step = _make_step(tf, network, mean, optimizer, recipe)
-    total = minutes * 60
-    loss, told, saved, begun = 0.0, time.monotonic(), time.monotonic(), time.monotonic() - float(seconds)
+
+class _State:
+    """A training as it stands: networks, optimizer, time and steps so far, and their checkpoints."""
+
+    def __init__(self, tf: Any, recipe: Recipe, checkpoints: Path) -> None:
+        self.tf, self.recipe = tf, recipe
+        network = build(tf, (None, None, 3), recipe.momentum)
+        self.mean = build(tf, (None, None, 3), recipe.momentum)
+        optimizer = tf.keras.optimizers.AdamW(recipe.rate, weight_decay=recipe.weight_decay)
+        optimizer.build(network.trainable_variables)
+        self._seconds, self._steps = tf.Variable(0.0, dtype=tf.float64), tf.Variable(0, dtype=tf.int64)
+        checkpoint = tf.train.Checkpoint(
+            network=network, mean=self.mean, optimizer=optimizer, seconds=self._seconds, steps=self._steps
+        )
+        self._manager = tf.train.CheckpointManager(checkpoint, str(checkpoints), max_to_keep=1)
+        self.restored = bool(self._manager.restore_or_initialize())
+        self._train_step = _make_step(tf, network, self.mean, optimizer, recipe)
+
+    @property
+    def step(self) -> int:
+        """Return how many steps were trained."""
+        return int(self._steps)
+
+    @property
+    def seconds(self) -> float:
+        """Return how many seconds were trained, as of the last checkpoint."""
+        return float(self._seconds)
+
+    def advance(self, batch: NDArray[np.uint8], labels: NDArray[np.int32], rate: float, size: int) -> float:
+        """Train one step on a batch resized to `size` pixels; return its loss."""
+        tf = self.tf
+        loss = self._train_step(tf.constant(batch), tf.constant(labels), tf.constant(rate, tf.float32), size=size)
+        self._steps.assign_add(1)
+        return float(loss)
+
+    def save(self, seconds: float) -> None:
+        """Write a checkpoint after so many seconds of training."""
+        self._seconds.assign(seconds)
+        self._manager.save()
+
+
+def _run_steps(
+    state: _State,
+    images: NDArray[np.uint8],
+    total: float,
+    orchard: Orchard,
+    report: Callable[[str], None],
+    pace: Pace,
+) -> None:
+    """Train until `total` seconds are over, those of earlier calls included."""
+    recipe, loss = state.recipe, 0.0
+    reported = saved = time.monotonic()
+    begun = saved - state.seconds
     while (now := time.monotonic()) - begun < total:
         progress = (now - begun) / total
         stage = stage_at(recipe, progress)
         # The batch follows from the number of the step, so a training that goes on sees the images it would have.
-        rng = np.random.default_rng((recipe.seed, int(steps)))
+        rng = np.random.default_rng((recipe.seed, state.step))
         chosen, labels = choose(orchard, stage, recipe.relatives, rng)
         batch = flip(images[chosen[:, 0], chosen[:, 1]], rng)
-        rate = recipe.rate * min(1, (int(steps) + 1) / 200) * (0.5 + 0.5 * np.cos(np.pi * progress)) + 1e-6
-        value = float(step(tf.constant(batch), tf.constant(labels), tf.constant(rate, tf.float32), size=stage.size))
+        value = state.advance(batch, labels, learning_rate(recipe, state.step, progress), stage.size)
         loss = value if loss == 0 else 0.98 * loss + 0.02 * value
-        steps.assign_add(1)
-        if now - told > TELL_SECONDS:
-            told = now
-            tell(f"{(now - begun) / 60:5.1f} of {minutes:g} min  step {int(steps)}  {stage.size} px  loss {loss:.3f}")
-        if now - saved > SAVE_SECONDS:
+        if now - reported > pace.report_seconds:
+            reported = now
+            report(
+                f"{(now - begun) / 60:5.1f} of {total / 60:g} min  step {state.step}  {stage.size} px  loss {loss:.3f}"
+            )
+        if now - saved > pace.save_seconds:
             saved = now
-            seconds.assign(now - begun)
-            manager.save()
-    seconds.assign(total)
-    manager.save()
-    _calibrate(tf, mean, images, recipe)
-    final = build(tf, (INPUT_SIZE, INPUT_SIZE, 3), recipe.momentum)
-    final.set_weights(mean.get_weights())
-    return final
+            state.save(now - begun)
+    state.save(total)
+
+
+def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
+    """Return the rate of a step: it rises at first, then falls as a cosine over the time, 0 to 1."""
+    warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
+    return float(recipe.rate * warm_up * (0.5 + 0.5 * np.cos(np.pi * progress)) + FLOOR_RATE)
 
 
 def describe(orchard: Orchard, recipe: Recipe, minutes: float) -> str:
@@ -208,12 +285,12 @@ def contrast(tf: Any, features: Any, labels: Any, temperature: float) -> Any:
     return -tf.reduce_mean(tf.reduce_sum(tf.where(same > 0, log_share, 0.0), 1) / tf.reduce_sum(same, 1))
 
 
-def _calibrate(tf: Any, mean: Any, images: NDArray[np.uint8], recipe: Recipe) -> None:
+def _calibrate(tf: Any, mean: Any, images: NDArray[np.uint8], recipe: Recipe, pace: Pace) -> None:
     """Measure batch normalization's statistics anew, for the averaged weights at the size of real use."""
     rng = np.random.default_rng((recipe.seed, 0xCA))
     layers = [layer for layer in mean.layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
-    for number in range(CALIBRATION_BATCHES):
+    for number in range(pace.calibration_batches):
         for layer in layers:
             layer.momentum = number / (number + 1)  # a plain mean over the batches
         fruits, seen = rng.integers(0, images.shape[0], 64), rng.integers(0, images.shape[1], 64)
-        mean(_pixels(tf, images[fruits, seen], INPUT_SIZE), training=True)
+        mean(_pixels(tf, images[fruits, seen], pace.input_size), training=True)

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bootstrap.embedded import orchard, training
 from bootstrap.embedded.__main__ import embedder, main, run_training
 from bootstrap.embedded.evaluation import components, leave_one_out, nearest_is_right, real_figures
 from bootstrap.embedded.orchard import FAMILY, Orchard, plant
-from bootstrap.embedded.training import Recipe, Stage, choose, contrast, flip, stage_at
+from bootstrap.embedded.training import Pace, Recipe, Stage, choose, contrast, flip, stage_at
 from bootstrap.model import EMBEDDED_FOLDER
 from job.errors import JobError
 
@@ -23,18 +24,21 @@ def test_nothing_is_trained_on_what_is_judged() -> None:
     assert trained.isdisjoint(orchard.kind_of(orchard.UNSEEN + fruit) for fruit in range(64))
 
 
-def test_interrupted_rendering_is_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orchard, "CHUNK", 4)
+def test_interrupted_rendering_is_taken_up(tmp_path: Path) -> None:
     small = Orchard(fruits=12, views=2)
-    told: list[tuple[int, int]] = []
-    whole = plant(tmp_path, small, lambda *progress: told.append(progress)).copy()
-    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    reported: list[tuple[int, int]] = []
+
+    def render() -> NDArray[np.uint8]:
+        return plant(tmp_path, small, lambda *progress: reported.append(progress), fruits_per_file=4)
+
+    whole = render().copy()
+    assert reported == [(0, 3), (1, 3), (2, 3), (3, 3)]
     files = sorted(tmp_path.rglob("*.npy"))
     kept = files[0].stat().st_mtime_ns
     files[1].unlink()
-    told.clear()
-    np.testing.assert_array_equal(plant(tmp_path, small, lambda *progress: told.append(progress)), whole)
-    assert told == [(2, 3), (3, 3)]
+    reported.clear()
+    np.testing.assert_array_equal(render(), whole)
+    assert reported == [(2, 3), (3, 3)]
     assert files[0].stat().st_mtime_ns == kept
     assert whole.shape == (12, 2, 100, 100, 3)
     assert len({image.tobytes() for fruit in whole for image in fruit}) == 24
@@ -129,12 +133,9 @@ def test_refusals_are_one_line(
 
 
 @pytest.mark.filterwarnings("ignore")  # TensorFlow warns of itself
-def test_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_training_goes_on(tmp_path: Path) -> None:
     tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
-    monkeypatch.setattr(training, "TELL_SECONDS", 0)
-    monkeypatch.setattr(training, "SAVE_SECONDS", 0)
-    monkeypatch.setattr(training, "INPUT_SIZE", 32)
-    monkeypatch.setattr(training, "CALIBRATION_BATCHES", 2)
+    pace = Pace(report_seconds=0, save_seconds=0, input_size=32, calibration_batches=2)
     small, recipe = Orchard(fruits=8, views=4), Recipe(stages=(Stage(1, 32, 4, 2),))
     saved = tmp_path / "checkpoints" / "checkpoint"
     lines: list[str] = []
@@ -144,10 +145,10 @@ def test_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.train(tmp_path, 10, small, recipe, killed_later)
+        training.train(tmp_path, 10, small, recipe, killed_later, pace)
     done = float(tf.train.load_variable(str(tmp_path / "checkpoints"), "seconds/.ATTRIBUTES/VARIABLE_VALUE"))
     # As many minutes as are over already: what is left is to take up the checkpoint and to finish.
-    model = training.train(tmp_path, done / 60, small, recipe, lines.append)
+    model = training.train(tmp_path, done / 60, small, recipe, lines.append, pace)
     assert any(line.startswith("going on at step ") for line in lines)
     assert not any(" px " in line for line in lines)
     assert model.output_shape == (None, 1280)
@@ -155,7 +156,7 @@ def test_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.filterwarnings("ignore")  # TensorFlow's converter warns of itself
-def test_interrupted_training_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_training_is_not_lost(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
     output = tmp_path / "out"
 
@@ -163,12 +164,11 @@ def test_interrupted_training_is_not_lost(tmp_path: Path, monkeypatch: pytest.Mo
         (output / "checkpoints").mkdir(exist_ok=True)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bootstrap.embedded.__main__.train", killed)
     with pytest.raises(KeyboardInterrupt):
-        run_training(output, 1, resume=False)
+        run_training(output, 1, resume=False, fit=killed)
     with pytest.raises(JobError, match="holds an interrupted training: go on with --resume"):
-        run_training(output, 1, resume=False)
+        run_training(output, 1, resume=False, fit=killed)
     with pytest.raises(JobError, match="holds a training with other settings"):
-        run_training(output, 2, resume=True)
+        run_training(output, 2, resume=True, fit=killed)
     with pytest.raises(KeyboardInterrupt):
-        run_training(output, 1, resume=True)
+        run_training(output, 1, resume=True, fit=killed)
