@@ -25,7 +25,8 @@ from job import storage
 from job.command_line import Log
 from job.images.listing import list_images
 from job.settings import Settings
-from job.spark.session import local_session, ship
+from job.spark.session import local_session
+from job.spark.shipping import ship
 
 if TYPE_CHECKING:
     pass

@@ -23,7 +23,7 @@ from benchmarks.features import session, settings
 from benchmarks.harness import bench, die, parser, timed
 from job.features.model import TFLITE
 from job.features.table import read_features
-from job.spark.session import find_java
+from job.spark.java import find_java
 from job.stages.featurize import featurize
 
 if TYPE_CHECKING:

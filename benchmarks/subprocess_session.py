@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import job.spark
 from job.command_line import Log
 from job.settings import Settings
-from job.spark.session import find_java, local_session, ship
+from job.spark.java import find_java
+from job.spark.session import local_session
+from job.spark.shipping import ship
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from job.errors import JobError
-from job.spark.session import zip_package
+from job.spark.shipping import zip_package
 
 if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile

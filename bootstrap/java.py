@@ -10,7 +10,7 @@ from pathlib import Path
 
 from job.command_line import add_version, exit_status, new_log
 from job.errors import JobError
-from job.spark.session import JAVA_VERSIONS, NO_JAVA, find_java
+from job.spark.java import JAVA_VERSIONS, NO_JAVA, find_java
 
 
 def ensure(find: Callable[[], Path | None] = find_java, user: Callable[[], int] = os.geteuid) -> None:

@@ -32,7 +32,7 @@ from bootstrap.model import ModelSpec, make, sha256
 from job.command_line import add_version, exit_status, new_log
 from job.errors import JobError
 from job.features.model import ModelDescription
-from job.spark.session import zip_package
+from job.spark.shipping import zip_package
 
 T = TypeVar("T", int, float)
 

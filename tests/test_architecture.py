@@ -22,7 +22,7 @@ MAY = {
 
 # The rooms of `job` from the top down: each may import those after it, and all may import the ground below them.
 ROOMS = ("__main__", "stages", "results", "pca", "curation", "features", "images", "spark", "storage")
-GROUND = {"settings", "options", "errors", "progress", "command_line"}
+GROUND = {"compat", "settings", "options", "errors", "progress", "command_line"}
 # Rooms that stand side by side: neither may import the other.
 BESIDE = {("pca", "curation"), ("curation", "pca")}
 STAGE_LINES = 250

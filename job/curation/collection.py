@@ -12,7 +12,7 @@ from job.curation.draw import Draw, HashedImage, path_hash
 from job.features.snapshot import RowMask, Snapshot, deal
 from job.features.table import OK, read_batches
 from job.images.listing import ListedImage
-from job.spark.session import parallelism
+from job.spark.capacity import parallelism
 from job.spark.tasks import run_tasks
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from job.images.fetch import prefetch
 from job.images.listing import ListedImage
 from job.images.sandbox import DecodeOptions, Decoder
 from job.settings import Settings
-from job.spark.session import parallelism
+from job.spark.capacity import parallelism
 from job.spark.tasks import first_attempt, run_tasks
 
 if TYPE_CHECKING:

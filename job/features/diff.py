@@ -17,7 +17,7 @@ from job.features.snapshot import RowMask
 from job.features.table import REJECTED, read_file
 from job.features.wave import DataFile
 from job.images.listing import ListedImage, Listing, write_parts
-from job.spark.session import parallelism
+from job.spark.capacity import parallelism
 from job.spark.tasks import RESULT_SCHEMA, collect_results, map_items, result_row
 
 if TYPE_CHECKING:

@@ -148,7 +148,7 @@ def read_features(output: str, spark: "SparkSession | None" = None) -> "pa.Table
         return pa.Table.from_batches(read_batches(output, row_masks, SCHEMA.names), SCHEMA)
     from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only with Spark
 
-    from job.spark.session import ship  # noqa: PLC0415
+    from job.spark.shipping import ship  # noqa: PLC0415
     from job.spark.tasks import map_items  # noqa: PLC0415
 
     ship(spark)

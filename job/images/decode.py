@@ -4,14 +4,15 @@ import ctypes
 import io
 import warnings
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pi_heif
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from job.images import icc as colour
+from job.compat import free_webp_decoder
+from job.images import icc
 from job.settings import DEFAULT_MAX_PIXELS
 
 # One task has one core: threads would only add memory.
@@ -128,7 +129,7 @@ def decode(data: bytes, input_size: int, mode: str = "fast", max_pixels: int = D
         try:
             if mode == "fast":
                 image.draft("RGB", (DRAFT_FACTOR * input_size, DRAFT_FACTOR * input_size))
-            _lighten(image)
+            free_webp_decoder(image)
             image.load()
             square = _square(image, input_size)
             # Turning the small square instead of the whole picture gives the same up to the rounding of the resize.
@@ -159,24 +160,9 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
-def _lighten(webp: Any) -> None:
-    """Have a WebP's decoder, which holds the picture twice, let go of it once the first frame has been handed over."""
-    hand_over = getattr(webp, "_get_next", None)
-    if webp.format != "WEBP" or hand_over is None:
-        return
-
-    def once() -> Any:
-        del webp._get_next  # or picture and function would hold each other
-        frame = hand_over()
-        webp._decoder = None
-        return frame
-
-    webp._get_next = once
-
-
 def _square(image: Image.Image, side: int) -> Image.Image:
     """Return the loaded image as an RGB square in sRGB, transparency laid over white, 16-bit samples scaled to 8."""
-    mode, transform = colour.to_srgb(image)
+    mode, transform = icc.to_srgb(image)
     width, height = image.size
     rows = max(1, STRIP_PIXELS // width)
     flat = image.mode == mode and not image.has_transparency_data
@@ -190,7 +176,7 @@ def _square(image: Image.Image, side: int) -> Image.Image:
             strip = _flat(image.crop((0, top, width, min(top + rows, height))), mode, scale)
             narrow.paste(strip.resize((side, strip.height), Image.Resampling.BICUBIC), (0, top))
         small = narrow.resize((side, side), Image.Resampling.BICUBIC)
-    return colour.apply(small, transform)
+    return icc.apply(small, transform)
 
 
 def _scale(image: Image.Image) -> float:

@@ -25,7 +25,7 @@ from job import storage
 from job.errors import JobError
 from job.images.decode import GONE, NAME_NOT_UTF8
 from job.settings import Settings
-from job.spark.session import parallelism
+from job.spark.capacity import parallelism
 from job.spark.tasks import run_tasks
 
 if TYPE_CHECKING:

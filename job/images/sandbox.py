@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import AvifImagePlugin
 
+from job.compat import decode_avif_in_one_thread
 from job.images.decode import DECODER_CRASHED, OVER_MEMORY, OVER_TIME, DecodedImage, Rejected, decode
 
 # The child ends itself when its time is over; one that cannot even do that is killed so much later.
@@ -79,7 +79,7 @@ class Decoder:
         self._way = way
         self._isolated = isolated
         self._child: _Child | None = None
-        _one_thread()
+        decode_avif_in_one_thread()
 
     def __enter__(self) -> "Decoder":
         """Return itself."""
@@ -181,7 +181,7 @@ def serve() -> None:
     os.dup2(2, 1)
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _one_thread()
+    decode_avif_in_one_thread()
     while True:
         try:
             head, data = _receive(requests)
@@ -224,11 +224,6 @@ def _exactly(pipe: IO[bytes], size: int) -> bytes:
     if len(data) < size:
         raise EOFError
     return data
-
-
-def _one_thread() -> None:
-    """Have AVIF decoded by one thread: a task has one core, and threads would only take memory."""
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from job import storage
 from job.features.snapshot import RowMask, Snapshot, deal
 from job.features.table import OK, REJECTED_SCHEMA, read_batches, vectors
 from job.pca.basis import Moments, merge_all
-from job.spark.session import parallelism
+from job.spark.capacity import parallelism
 from job.spark.tasks import run_tasks
 
 if TYPE_CHECKING:

@@ -86,7 +86,7 @@ def read_results(output: str, spark: "SparkSession | None" = None) -> "pa.Table 
         return pa.Table.from_batches(batches, RESULTS_SCHEMA)
     from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only with Spark
 
-    from job.spark.session import ship  # noqa: PLC0415
+    from job.spark.shipping import ship  # noqa: PLC0415
     from job.spark.tasks import map_items  # noqa: PLC0415
 
     ship(spark)

@@ -28,7 +28,8 @@ from job.results.run_record import RUN, RunRecord, read_run
 from job.results.tables import RESULTS_SCHEMA
 from job.results.validation import RIGHT, ResultsPart, read_back, validate
 from job.settings import Settings
-from job.spark.session import parallelism, ship
+from job.spark.capacity import parallelism
+from job.spark.shipping import ship
 from job.spark.tasks import map_items, run_tasks
 
 if TYPE_CHECKING:

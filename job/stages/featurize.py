@@ -29,7 +29,8 @@ from job.images.listing import ListedImage, ListingPart, check_images, list_imag
 from job.images.sandbox import DecodeOptions, Decoder
 from job.progress import Progress
 from job.settings import Settings
-from job.spark.session import parallelism, retries, ship
+from job.spark.capacity import parallelism, retries
+from job.spark.shipping import ship
 from job.spark.tasks import first_attempt, run_tasks
 from job.storage.lock import check_held, locked
 

@@ -11,7 +11,7 @@ from job.features.table import SCHEMA, features_writer, read_batches
 from job.features.wave import DataFile, commit, committed, drop_uncommitted
 from job.progress import Progress
 from job.settings import Settings
-from job.spark.session import ship
+from job.spark.shipping import ship
 from job.spark.tasks import run_tasks
 from job.storage.lock import check_held, locked
 

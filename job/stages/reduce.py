@@ -30,7 +30,8 @@ from job.results.index import schema as index_schema
 from job.results.run_record import RUN, ResultFolders, RunRecord, read_run, write_run
 from job.results.validation import RIGHT, ResultsPart, read_back, validate
 from job.settings import DEFAULT_COMPONENTS, Settings
-from job.spark.session import parallelism, ship
+from job.spark.capacity import parallelism
+from job.spark.shipping import ship
 from job.spark.tasks import run_tasks
 from job.stages.report import remove_report, write_report
 from job.storage.lock import check_held, locked

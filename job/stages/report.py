@@ -21,7 +21,7 @@ from job.progress import Progress
 from job.results.csv_files import REJECTED_CSV, write_csv
 from job.results.run_record import RunRecord, current_run
 from job.settings import DEFAULT_COMPONENTS, Settings
-from job.spark.session import ship
+from job.spark.shipping import ship
 from job.storage.lock import locked
 
 if TYPE_CHECKING:

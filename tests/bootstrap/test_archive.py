@@ -18,7 +18,8 @@ from bootstrap.archive import WHEELS, build_archive
 from bootstrap.archive_check import JOB, ROOT, Host, check_archive, find_python, unpack
 from bootstrap.smoke_test import SERVICES
 from job.errors import JobError
-from job.spark.session import find_java, zip_package
+from job.spark.java import find_java
+from job.spark.shipping import zip_package
 from tests.conftest import make_pictures
 
 NO_SUCH = f"--hash=sha256:{hashlib.sha256().hexdigest()}"
@@ -238,7 +239,9 @@ def test_zip_of_the_job_is_the_same_wherever_it_is_made(tmp_path: Path) -> None:
     content = zip_package(copy)
     assert content == zip_package(JOB)
     (tmp_path / "job.zip").write_bytes(content)
-    program = "import job.settings, job.spark.session as s, importlib.resources as r; print(s.__file__, r.files('job'))"
+    program = (
+        "import job.settings, job.spark.shipping as s, importlib.resources as r; print(s.__file__, r.files('job'))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path / "job",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap import java
-from job.spark.session import find_java
+from job.spark.java import find_java
 
 JAVA = """#!/bin/sh
 echo 'openjdk version "{version}" 2025-04-15' >&2

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from job.errors import JobError
 from job.settings import Settings
-from job.spark.session import check_session
+from job.spark.shipping import check_session
 from job.stages.featurize import featurize
 from job.stages.reduce import reduce
 from tests.conftest import make_pictures

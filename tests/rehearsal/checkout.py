@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.archive_check import find_python
-from job.spark.session import find_java
+from job.spark.java import find_java
 from tests.aws.cdk import ROOT, need_cdk
 from tests.infra.conftest import PARTS
 

@@ -24,7 +24,7 @@ from moto.emrserverless.exceptions import ResourceNotFoundException, ValidationE
 from moto.emrserverless.models import EMRServerlessBackend
 from moto.emrserverless.responses import EMRServerlessResponse
 
-from job.spark.session import find_java
+from job.spark.java import find_java
 from tests.aws.server import Server
 from tests.rehearsal.container import Machine
 from tests.rehearsal.enforcement import Guard, enforced

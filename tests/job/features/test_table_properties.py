@@ -17,7 +17,7 @@ from job.features.layout import wave_name
 from job.features.table import OK, REJECTED, SCHEMA, read_batches
 from job.features.wave import DataFile, commit, committed, drop_uncommitted
 from job.images.listing import ListedImage, write_parts
-from job.spark.session import ship
+from job.spark.shipping import ship
 
 # An image version: path, length, modification time; few of each, so that they meet.
 paths = st.sampled_from(["/a/1.jpg", "/a/2.jpg", "/b/1.jpg", "/b/é%20.jpg", "/b/;\n.jpg", "s3://b//x.jpg"])

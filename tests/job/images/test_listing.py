@@ -17,7 +17,7 @@ from job.errors import JobError
 from job.images import listing
 from job.images.listing import Listing, check_images, list_images
 from job.settings import Settings
-from job.spark.session import ship
+from job.spark.shipping import ship
 
 
 @pytest.fixture(params=["local", "s3"])

@@ -24,7 +24,7 @@ from job.features.table import read_features
 from job.images.decode import DecodedImage, Rejected, decode
 from job.images.sandbox import DecodeOptions, Decoder
 from job.settings import Settings
-from job.spark.session import retries
+from job.spark.capacity import retries
 from job.stages.featurize import featurize
 from tests.conftest import make_pictures, run_json
 from tests.job.images.test_decode import encoded, scene

@@ -14,8 +14,10 @@ from pyspark.sql import SparkSession
 from job.command_line import Log
 from job.errors import JobError, RunError
 from job.settings import Settings
-from job.spark import session
-from job.spark.session import check_session, find_java, java_version, local_session, parallelism, ship
+from job.spark.capacity import parallelism
+from job.spark.java import find_java, java_version
+from job.spark.session import local_session
+from job.spark.shipping import check_session, ship
 from job.spark.tasks import run_tasks
 
 
@@ -70,11 +72,10 @@ def test_java_home_counts_before_the_path_and_wrong_versions_not(
 
 
 def test_without_a_java_one_line_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "find_java", lambda: None)  # this machine has one
     monkeypatch.delenv("PYSPARK_GATEWAY_PORT", raising=False)
     with (
         pytest.raises(JobError, match=r"^Spark needs Java 17 or 21 and none was found; .*apt-get install .*JAVA_HOME"),
-        local_session(Settings(), Log(tmp_path / "log")),
+        local_session(Settings(), Log(tmp_path / "log"), java_finder=lambda: None),  # this machine has one
     ):
         pass
     assert not (tmp_path / "log").exists()
