@@ -30,7 +30,7 @@ from job.features.snapshot import Counts
 from job.images.color_histogram import COLOR_BINS
 from job.images.decode import decode
 from job.pca.basis import Basis
-from job.results.index import IndexDescription, schema, weigh, write_description, write_part
+from job.results.index import IndexDescription, color_coordinates, index_schema, write_description, write_part
 from job.results.run_record import ResultFolders, RunRecord, write_run
 from job.settings import Settings
 
@@ -57,8 +57,8 @@ def results(folder: Path, pictures: int) -> Path:
         labels = rng.integers(0, LABELS, count)
         components = centres[labels] + rng.normal(size=(count, K)) * np.sqrt(variances) / 2
         colours = rng.dirichlet(np.full(COLOR_BINS, 0.1), count)
-        values = np.hstack([components, weigh(basis, colours)]).astype(np.float32)
-        types = schema(K)
+        values = np.hstack([components, color_coordinates(basis, colours)]).astype(np.float32)
+        types = index_schema(K)
         columns = [
             pa.array([f"s3://pictures/{row // 1000:06d}/{row:09d}.jpg" for row in range(start, start + count)]),
             pa.DictionaryArray.from_arrays(pa.array(labels, pa.int32()), [f"label {one:03d}" for one in range(LABELS)]),

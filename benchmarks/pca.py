@@ -23,7 +23,7 @@ from job import storage
 from job.features.snapshot import Snapshot
 from job.features.table import OK
 from job.pca.basis import fit
-from job.pca.moments import summarize
+from job.pca.moments import summarize_table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -50,7 +50,7 @@ class Result:
 def job(spark: "SparkSession", output: Path, snapshot: Snapshot, k: int) -> Result:
     """Reduce a store to its basis as the job does."""
     started = time.perf_counter()
-    summary = summarize(spark, str(output), snapshot, storage.join(str(output), "rejected"), moments=True)
+    summary = summarize_table(spark, str(output), snapshot, storage.join(str(output), "rejected"), with_moments=True)
     basis = fit(summary.moments, k, None, snapshot.fingerprint, {})
     return Result(time.perf_counter() - started, basis.components, basis.explained_variance_ratio)
 

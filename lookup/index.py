@@ -36,7 +36,7 @@ class Index:
     blocks : list of float32 arrays, each of shape (m, c)
         The images' coordinates, see `job.results.index.locate`, in the order of the rows; mapped, not read.
     residuals : float32 array, shape (n,)
-        See `job.results.index.schema`.
+        See `job.results.index.index_schema`.
     names : list of str
         All labels, sorted.
     labels : int32 array, shape (n,)

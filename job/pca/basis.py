@@ -21,17 +21,17 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """What PCA needs to know of a set of vectors; two sets' moments merge into those of their union.
+    """Number, mean and scatter of a set of vectors; the moments of two sets merge into those of their union.
 
     Attributes
     ----------
     n : int
         Number of vectors.
-    origin, offset : float64 array [d]
-        The mean is their sum. Kept apart, as the sum rounds away what a merge needs: where the mean is a million times
-        the spread, one addition costs the eigenvalues four digits.
-    scatter : float64 array [d, d]
-        Sum of the outer products of the centred vectors.
+    origin, offset : float64 arrays, shape (d,)
+        Their sum is the mean. They are kept apart because the sum loses digits that a merge needs: where the mean is a
+        million times the spread, one addition costs the eigenvalues four digits.
+    scatter : float64 array, shape (d, d)
+        Sum of the outer products of the centered vectors.
     """
 
     n: int
@@ -41,7 +41,7 @@ class Moments:
 
     @property
     def mean(self) -> Floats:
-        """Return the mean [d]."""
+        """Return the mean: float64 array, shape (d,)."""
         return self.origin + self.offset
 
     @classmethod
@@ -51,16 +51,19 @@ class Moments:
 
     @classmethod
     def of(cls, block: NDArray[np.floating[Any]]) -> "Moments":
-        """Return the moments of a block of vectors [n, d], centred before it is squared: large means cost no digits."""
+        """Return the moments of a block of vectors, an array of shape (n, d).
+
+        The block is centered before it is squared, so that a large mean costs no digits.
+        """
         if not len(block):
             return cls.empty(block.shape[1])
         values = np.asarray(block, np.float64)
         origin = values.mean(axis=0)
-        centred = values - origin
-        # A second pass takes away what rounding left in the mean (the corrected two-pass algorithm, Chan et al. 1983).
-        offset = centred.mean(axis=0)
-        centred -= offset
-        return cls(len(block), origin, offset, centred.T @ centred)
+        centered = values - origin
+        # A second pass removes the rounding error of the mean (the corrected two-pass algorithm, Chan et al. 1983).
+        offset = centered.mean(axis=0)
+        centered -= offset
+        return cls(len(block), origin, offset, centered.T @ centered)
 
     def merge(self, other: "Moments") -> "Moments":
         """Return the moments of the union.
@@ -71,17 +74,20 @@ class Moments:
         if not self.n or not other.n:
             return other if not self.n else self
         n = self.n + other.n
-        apart = (other.origin - self.origin) + (other.offset - self.offset)
+        difference = (other.origin - self.origin) + (other.offset - self.offset)
         scatter = self.scatter + other.scatter
-        scatter += np.outer(apart, apart * (self.n * other.n / n))
-        # Weighed from the larger set: its mean moves the least.
+        scatter += np.outer(difference, difference * (self.n * other.n / n))
+        # From the mean of the larger set, which moves the least.
         if self.n >= other.n:
-            return Moments(n, self.origin, self.offset + apart * (other.n / n), scatter)
-        return Moments(n, other.origin, other.offset - apart * (self.n / n), scatter)
+            return Moments(n, self.origin, self.offset + difference * (other.n / n), scatter)
+        return Moments(n, other.origin, other.offset - difference * (self.n / n), scatter)
 
 
 def merge_all(moments: list[Moments]) -> Moments:
-    """Return the moments of the union of one or more sets, merged pairwise: rounding grows with the logarithm."""
+    """Return the moments of the union of one or more sets.
+
+    They are merged pairwise, so that rounding grows with the logarithm of their number.
+    """
     while len(moments) > 1:
         pairs = [a.merge(b) for a, b in zip(moments[::2], moments[1::2], strict=False)]
         moments = pairs + moments[len(pairs) * 2 :]
@@ -90,23 +96,24 @@ def merge_all(moments: list[Moments]) -> Moments:
 
 @dataclass(frozen=True)
 class Basis:
-    """Principal components, and where they come from.
+    """Principal components, and the data that they were fitted to.
 
     Attributes
     ----------
-    mean : float64 array [d]
-    components : float64 array [k, d]
+    mean : float64 array, shape (d,)
+        Mean of the vectors.
+    components : float64 array, shape (k, d)
         Orthonormal rows, by falling variance; the largest loading of each is positive.
-    explained_variance : float64 array [k]
+    explained_variance : float64 array, shape (k,)
         Variances along the components, divisor n - 1.
     total_variance : float
         Sum of all d variances, divisor n - 1.
     n : int
-        Number of vectors that it was fitted to.
+        Number of vectors.
     fingerprint : str
-        Of the model that made the vectors.
+        Fingerprint of the model and the decoding that made the vectors.
     settings : dict
-        The run's settings.
+        Settings of the run that fitted them.
     """
 
     mean: Floats
@@ -119,21 +126,31 @@ class Basis:
 
     @property
     def explained_variance_ratio(self) -> Floats:
-        """Return each component's share of the total variance [k], 0 to 1."""
+        """Return each component's share of the total variance: float64 array, shape (k,), from 0 to 1."""
         return self.explained_variance / self.total_variance
 
     def project(self, vectors: NDArray[np.floating[Any]]) -> Floats:
-        """Return the coordinates [n, k] float64 of vectors [n, d], centred.
+        """Return the centered coordinates of vectors, shape (n, d): float64 array, shape (n, k).
 
-        Spark ML's PCA does not centre what it projects: its values are these plus `components @ mean`.
+        Spark ML's PCA does not center the vectors that it projects: its values are these plus `components @ mean`.
         """
-        return self.split(vectors)[0]
+        return self.decompose(vectors)[0]
 
-    def split(self, vectors: NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
-        """Return the coordinates [n, k] of vectors [n, d], and the lengths [n] of what the components leave of them."""
-        centred = np.asarray(vectors, np.float64) - self.mean
-        coordinates: Floats = centred @ self.components.T
-        rest = np.einsum("nd,nd->n", centred, centred) - np.einsum("nk,nk->n", coordinates, coordinates)
+    def decompose(self, vectors: NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
+        """Return the coordinates of vectors, and their distances from the space that the components span.
+
+        Parameters
+        ----------
+        vectors : floating array, shape (n, d)
+
+        Returns
+        -------
+        coordinates : float64 array, shape (n, k)
+        residuals : float64 array, shape (n,)
+        """
+        centered = np.asarray(vectors, np.float64) - self.mean
+        coordinates: Floats = centered @ self.components.T
+        rest = np.einsum("nd,nd->n", centered, centered) - np.einsum("nk,nk->n", coordinates, coordinates)
         return coordinates, np.sqrt(np.maximum(rest, 0))
 
     def orthonormal_error(self) -> float:
@@ -156,7 +173,7 @@ class Basis:
 
     @classmethod
     def from_bytes(cls, data: bytes, source: str) -> "Basis":
-        """Read what `to_bytes` has made; `source` names it in errors.
+        """Read the bytes that `to_bytes` returned; `source` names them in errors.
 
         Raises
         ------
@@ -184,10 +201,10 @@ class Basis:
 
 
 def rank(variances: Floats) -> int:
-    """Return how many of the variances [d], falling, stand above rounding.
+    """Return how many of the variances (float64 array, shape (d,), falling) are above rounding.
 
-    The eigenvalues of a float64 scatter matrix are good to some d times the machine's precision of the largest: what is
-    smaller cannot be told from none.
+    The eigenvalues of a float64 scatter matrix are accurate to about d times the machine precision of the largest:
+    smaller ones cannot be distinguished from zero.
     """
     if not len(variances) or variances[0] <= 0:
         return 0
@@ -202,9 +219,9 @@ def fit(
     Parameters
     ----------
     components : int, optional
-        How many to keep. Where the data have fewer, in rank, all of them are kept: look at `len(basis.components)`.
+        Number to keep. Where the rank of the data is lower, there are fewer: `len(basis.components)`.
     variance : float, optional
-        In its place: keep the fewest that hold this share of the variance.
+        Keep instead the fewest that hold this share of the variance.
 
     Raises
     ------
@@ -213,10 +230,10 @@ def fit(
     """
     if moments.n < 2:
         raise RunError(f"PCA needs at least two usable images, and there {_are(moments.n)}")
-    # One thread: 0.25 s for d = 1280; several threads that wait for each other on busy cores took 6 to 12 s.
+    # One thread takes 0.25 s for d = 1280; several threads that wait for each other on busy cores took 6 to 12 s.
     with threadpool_limits(1, "blas"):
         values, vectors = np.linalg.eigh(moments.scatter / (moments.n - 1))
-    # eigh gives rising order; rounding may leave tiny negative values where there is no variance.
+    # eigh returns rising order; rounding may make zero variances slightly negative.
     values, vectors = np.clip(values[::-1], 0, None), vectors[:, ::-1]
     usable = min(rank(values), moments.n - 1)
     if not usable:
@@ -224,7 +241,7 @@ def fit(
     total = float(values.sum())
     if variance is not None:
         shares = np.cumsum(values[:usable]) / total
-        # Rounding may leave the sum of all a hair under 1.
+        # Rounding may leave the last sum slightly below 1.
         k = min(int(np.searchsorted(shares, variance - 1e-12)) + 1, usable)
     else:
         k = min(components or usable, usable)

@@ -1,5 +1,6 @@
-"""A saved basis: `pca_model/run=<id>/basis.npz` in, a `Basis` out, read once a process."""
+"""A saved basis, `pca_model/run=<id>/basis.npz`: written once, read once a process."""
 
+import hashlib
 from functools import cache
 
 from job import storage
@@ -7,6 +8,13 @@ from job.errors import JobError
 from job.pca.basis import Basis
 
 BASIS = "basis.npz"
+
+
+def write_basis(address: str, basis: Basis) -> str:
+    """Write a basis; return the hexadecimal SHA-256 of the file."""
+    data = basis.to_bytes()
+    storage.write(address, data)
+    return hashlib.sha256(data).hexdigest()
 
 
 @cache

@@ -1,6 +1,7 @@
-"""The current features in, what a reduction needs to know of them out: moments, counts, rejected images."""
+"""A summary of the current features: moments of the usable vectors, counts by label, the rejected images."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,30 +20,29 @@ from job.spark.tasks import run_tasks
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# At most so many states of 13 MB reach the driver.
+# Each task returns moments of 13 MB to the driver.
 MOMENT_TASKS = 16
-# What is read of the features.
+# The columns that a summary reads.
 COLUMNS = ["path", "label", "status", "reason", "error", "features"]
 
 
 @dataclass(frozen=True)
-class _Share:
-    """What one task sums up.
+class TableSummary:
+    """A summary of features.
 
-    `features` is d; the moments are wanted only where a basis is to be fitted; rejected images go to a Parquet part at
-    the address `rejected`.
+    Attributes
+    ----------
+    moments : Moments
+        Of the usable vectors; of none where they were not asked for.
+    ok, rejected : Counter
+        Number of usable and of rejected images by label; the key of images without one is empty.
+    reasons : Counter
+        Number of rejected images by reason.
+    not_finite : int
+        Number of vectors with a value that is not finite.
+    rejected_parts : list of str
+        Addresses of Parquet files of the rejected images (columns of `REJECTED_SCHEMA`), each sorted by path.
     """
-
-    output: str
-    row_masks: list[RowMask]
-    features: int
-    moments: bool
-    rejected: str
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What was read of the features: moments of the usable vectors, counts by label and reason, faults."""
 
     moments: Moments
     ok: Counter[str]
@@ -51,59 +51,89 @@ class Summary:
     not_finite: int
     rejected_parts: list[str]
 
+    @classmethod
+    def merge(cls, summaries: Sequence["TableSummary"]) -> "TableSummary":
+        """Return the summary of all that one or more summaries cover."""
+        return cls(
+            moments=merge_all([summary.moments for summary in summaries]),
+            ok=sum((summary.ok for summary in summaries), Counter[str]()),
+            rejected=sum((summary.rejected for summary in summaries), Counter[str]()),
+            reasons=sum((summary.reasons for summary in summaries), Counter[str]()),
+            not_finite=sum(summary.not_finite for summary in summaries),
+            rejected_parts=[part for summary in summaries for part in summary.rejected_parts],
+        )
 
-def summarize(spark: "SparkSession", output: str, snapshot: Snapshot, rejected: str, *, moments: bool) -> Summary:
-    """Read the current features of an output once.
+
+@dataclass(frozen=True)
+class _Share:
+    """The features that one task summarizes, and the address for its rejected images."""
+
+    output: str
+    row_masks: list[RowMask]
+    n_features: int
+    with_moments: bool
+    rejected: str
+
+
+def summarize_table(
+    spark: "SparkSession", output: str, snapshot: Snapshot, rejected: str, *, with_moments: bool
+) -> TableSummary:
+    """Read the current features of an output once, and summarize them.
 
     Parameters
     ----------
+    spark : SparkSession
+    output : str
+    snapshot : Snapshot
+        Its rows are the current ones.
     rejected : str
-        Address of a folder for Parquet parts of the rejected images (columns of `REJECTED_SCHEMA`), sorted by path.
-    moments : bool
-        Whether the moments are wanted, as for fitting a basis.
+        Address of a folder for the Parquet files of the rejected images.
+    with_moments : bool
+        Whether to compute the moments, which fitting a basis needs.
 
     Raises
     ------
     RunError
         For features that cannot be read.
     """
+    groups = deal(snapshot.row_masks, min(MOMENT_TASKS, 2 * parallelism(spark)))
     shares = [
-        _Share(output, some, snapshot.model.n_features, moments, storage.join(rejected, f"part-{number:05d}.parquet"))
-        for number, some in enumerate(deal(snapshot.row_masks, min(MOMENT_TASKS, 2 * parallelism(spark))))
+        _Share(
+            output,
+            row_masks,
+            snapshot.model.n_features,
+            with_moments,
+            storage.join(rejected, f"part-{number:05d}.parquet"),
+        )
+        for number, row_masks in enumerate(groups)
     ]
-    return _merge(run_tasks(spark, _summarise, shares))
+    return TableSummary.merge(run_tasks(spark, _summarize_share, shares))
 
 
-def _summarise(share: _Share) -> Summary:
-    """Sum up one task's features, in a worker."""
-    moments = Moments.empty(share.features)
+def _summarize_share(share: _Share) -> TableSummary:
+    """Summarize one task's features, in a worker."""
+    moments = Moments.empty(share.n_features)
     ok, rejected = Counter[str](), Counter[str]()
-    not_finite, refused = 0, []
+    not_finite, rejected_batches = 0, []
     for batch in read_batches(share.output, share.row_masks, COLUMNS):
         usable = batch.filter(pc.equal(batch.column("status"), OK))
-        block = vectors(usable, share.features)
+        block = vectors(usable, share.n_features)
         not_finite += int(np.count_nonzero(~np.isfinite(block).all(axis=1)))
-        if share.moments:
+        if share.with_moments:
             moments = moments.merge(Moments.of(block))
         ok += Counter(label or "" for label in usable.column("label").to_pylist())
         others = batch.filter(pc.not_equal(batch.column("status"), OK))
         rejected += Counter(label or "" for label in others.column("label").to_pylist())
-        refused.append(others.select(REJECTED_SCHEMA.names))
-    table = pa.Table.from_batches(refused, REJECTED_SCHEMA)
+        rejected_batches.append(others.select(REJECTED_SCHEMA.names))
+    table = pa.Table.from_batches(rejected_batches, REJECTED_SCHEMA)
     if table.num_rows:
         with storage.create(share.rejected) as path:
             pq.write_table(table.sort_by("path"), path)
-    parts = [share.rejected] if table.num_rows else []
-    return Summary(moments, ok, rejected, Counter(table.column("reason").to_pylist()), not_finite, parts)
-
-
-def _merge(summaries: list[Summary]) -> Summary:
-    """Return the summary of all that the tasks have read."""
-    return Summary(
-        merge_all([one.moments for one in summaries]),
-        sum((one.ok for one in summaries), Counter[str]()),
-        sum((one.rejected for one in summaries), Counter[str]()),
-        sum((one.reasons for one in summaries), Counter[str]()),
-        sum(one.not_finite for one in summaries),
-        [part for one in summaries for part in one.rejected_parts],
+    return TableSummary(
+        moments=moments,
+        ok=ok,
+        rejected=rejected,
+        reasons=Counter(table.column("reason").to_pylist()),
+        not_finite=not_finite,
+        rejected_parts=[share.rejected] if table.num_rows else [],
     )

@@ -1,7 +1,7 @@
-"""The index that a run leaves for lookup: `neighbours/run=<id>/`, derived from the results and memory-mappable.
+"""The index for lookup, `neighbours/run=<id>/`: the results again, in files that are mapped into memory.
 
-Each part is an Arrow file beside the results' Parquet part of the same pictures, uncompressed, so that what is mapped
-is what is searched. `index.json`, written last, names the parts and what made them.
+Each part is an uncompressed Arrow file with the images of one Parquet part of the results, so that a search reads the
+mapped bytes themselves. `index.json`, written last, names the parts, the model and the basis.
 """
 
 import hashlib
@@ -24,16 +24,16 @@ from job.results.tables import RESULTS_SCHEMA
 
 INDEX = "index.json"
 FORMAT = 2
-# With less, rendered fruit is named worse in the light of the known pictures; with much more, in another light.
-_COLOUR_WEIGHT = 6
+# A smaller weight names rendered fruit worse in the light of the known images; a much larger one, in another light.
+_COLOR_WEIGHT = 6
 _NAME = re.compile(r"part-\d+\.arrow")
 
 
-def schema(k: int) -> pa.Schema:
+def index_schema(k: int) -> pa.Schema:
     """Return the schema of a part.
 
-    `coordinates` are those of `locate`: k components, then the colours. `residual` is the Euclidean distance of the
-    features from their projection on the basis: what the components do not tell.
+    `coordinates` are those of `locate`: k components, then the colors. `residual` is the Euclidean distance of the
+    features from their projection on the basis.
     """
     return pa.schema(
         [
@@ -46,29 +46,41 @@ def schema(k: int) -> pa.Schema:
 
 
 def locate(
-    basis: Basis, features: NDArray[np.float32], colours: NDArray[np.float32]
+    basis: Basis, features: NDArray[np.float32], colors: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return where pictures lie: coordinates [n, k + 160] and residuals [n], of features [n, d] and colours [n, 160].
+    """Return the coordinates and the residuals of images.
 
-    The first k coordinates are the centred components, the others the weighed colours.
+    Parameters
+    ----------
+    basis : Basis
+    features : float32 array, shape (n, d)
+    colors : float32 array, shape (n, 160)
+        See `job.images.color_histogram`.
+
+    Returns
+    -------
+    coordinates : float32 array, shape (n, k + 160)
+        The k centered components, then the weighted colors.
+    residuals : float32 array, shape (n,)
+        Distances of the features from their projections.
     """
-    components, residuals = basis.split(features)
-    return np.hstack([components, weigh(basis, colours)]).astype(np.float32), residuals.astype(np.float32)
+    components, residuals = basis.decompose(features)
+    return np.hstack([components, color_coordinates(basis, colors)]).astype(np.float32), residuals.astype(np.float32)
 
 
-def weigh(basis: Basis, colours: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Return shares of colours [n, 160] as they stand beside components: their square roots, times a weight.
+def color_coordinates(basis: Basis, colors: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Return color histograms, shape (n, 160), as coordinates beside the components: their square roots, weighted.
 
     Products of the square roots compare histograms (the Bhattacharyya coefficient). The weight is in units of the
     standard deviation of all features together.
     """
-    weighed: NDArray[np.floating[Any]] = _COLOUR_WEIGHT * np.sqrt(colours) * np.sqrt(basis.total_variance)
-    return weighed
+    coordinates: NDArray[np.floating[Any]] = _COLOR_WEIGHT * np.sqrt(colors) * np.sqrt(basis.total_variance)
+    return coordinates
 
 
 @dataclass(frozen=True)
 class IndexPart:
-    """One Arrow file of the index: its name in the folder, rows, bytes, and their hexadecimal digest."""
+    """An Arrow file of the index: its name in the folder, rows, bytes, and the hexadecimal SHA-256 of those."""
 
     name: str
     rows: int
@@ -78,16 +90,16 @@ class IndexPart:
 
 @dataclass(frozen=True)
 class IndexDescription:
-    """What `index.json` says.
+    """The content of `index.json`.
 
     Attributes
     ----------
     run : str
-        The results that it belongs to.
+        The run whose results are indexed.
     fingerprint : str
-        Of model and decoding: what a picture that is asked about has to go through as well.
+        Fingerprint of the model and the decoding, which a photo has to go through as well.
     basis_sha256 : str
-        Hexadecimal digest of the basis that the components are coordinates on.
+        Hexadecimal SHA-256 of the file of the basis.
     images, components : int
         Number of rows in all parts; number of the coordinates that are components.
     parts : tuple of IndexPart
@@ -109,7 +121,7 @@ class IndexDescription:
 
     @classmethod
     def from_json(cls, fields: Any, source: str) -> "IndexDescription":
-        """Read what `to_json` returned; `source` names it in errors.
+        """Read the values that `to_json` returned; `source` names them in errors.
 
         Raises
         ------
@@ -140,8 +152,13 @@ class IndexDescription:
         return description
 
 
+def index_part_name(results_part: str) -> str:
+    """Return the name of the part with the images of a part of the results."""
+    return f"{storage.name(results_part).removesuffix('.parquet')}.arrow"
+
+
 def write_part(address: str, rows: pa.Table) -> IndexPart:
-    """Write one part from a table with the columns of `schema`; return what it is."""
+    """Write a table with the columns of `index_schema` as one part; return its description."""
     with storage.create(address) as path:
         # One batch, so that the coordinates are one array when the file is mapped.
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
@@ -152,7 +169,7 @@ def write_part(address: str, rows: pa.Table) -> IndexPart:
 
 
 def write_description(folder: str, description: IndexDescription) -> None:
-    """Write `index.json`: from then on the index counts."""
+    """Write `index.json`, which completes the index."""
     storage.write(storage.join(folder, INDEX), (json.dumps(description.to_json(), indent=2) + "\n").encode())
 
 
@@ -169,20 +186,20 @@ def read_description(folder: str) -> IndexDescription:
 
 
 def map_part(path: Path, k: int) -> pa.Table:
-    """Return a local part's rows without reading them: they are mapped; raises `JobError` where it is damaged."""
+    """Map a local part into memory, and return it as a table; raises `JobError` where it is damaged."""
     try:
         with pa.memory_map(str(path)) as file:
             table = pa.ipc.open_file(file).read_all()
-            table.select(["path", "label"]).validate(full=True)  # or a flipped bit would lead beyond the file
+            table.select(["path", "label"]).validate(full=True)  # a flipped bit could point beyond the file
     except (OSError, KeyError, pa.ArrowException) as error:
         raise JobError(f"{path} is damaged ({error}); python -m job reduce makes it anew") from None
-    if table.schema != schema(k):
+    if table.schema != index_schema(k):
         raise JobError(f"{path} is no index of {k} components; python -m job reduce makes it anew")
     return table
 
 
 def as_results(rows: pa.Table) -> pa.Table:
-    """Return the rows of an index as those of the results: of the coordinates the components, the contract's types."""
+    """Return rows of an index as rows of the results: the coordinates without the colors, in `RESULTS_SCHEMA`."""
     coordinates = rows.column("coordinates")
     components = pc.list_slice(coordinates, 0, coordinates.type.list_size - COLOR_BINS)
     columns = [rows.column("path"), rows.column("label"), components]

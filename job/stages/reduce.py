@@ -1,36 +1,28 @@
-"""Spark stage: features -> pca_model, pca_results, their index, pca_matrix.csv, rejected.csv, the report, run.json."""
+"""Spark stage: reduces the current features by PCA, and publishes what it wrote once that is valid."""
 
-import hashlib
-import secrets
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 from job import __version__, storage
 from job.errors import JobError, RunError
-from job.features.layout import model_folder, remove_runs, work_folder
+from job.features.layout import model_folder
 from job.features.model import DESCRIPTION, TFLITE
-from job.features.snapshot import RowMask, Snapshot, deal, read_snapshot
-from job.features.table import OK, read_batches, vectors
-from job.images.color_histogram import COLOR_BINS
+from job.features.snapshot import Snapshot, read_snapshot
 from job.images.decode import DECODER_VERSION
-from job.pca.basis import Basis, Moments, fit
-from job.pca.basis_file import BASIS, read_basis
-from job.pca.moments import summarize
+from job.pca.basis import Basis, fit
+from job.pca.basis_file import BASIS, read_basis, write_basis
+from job.pca.moments import TableSummary, summarize_table
 from job.progress import Progress
 from job.results.csv_files import MATRIX_CSV, REJECTED_CSV, write_matrix, write_rejected
-from job.results.index import IndexDescription, IndexPart, as_results, locate, write_description, write_part
-from job.results.index import schema as index_schema
-from job.results.run_record import RUN, ResultFolders, RunRecord, read_run, write_run
-from job.results.validation import RIGHT, ResultsPart, read_back, validate
+from job.results.paths import ReductionPaths
+from job.results.projection import project
+from job.results.run_record import RUN, RunRecord, read_run, write_run
+from job.results.validation import PASSED, Readback, read_back, validate
 from job.settings import DEFAULT_COMPONENTS, Settings
-from job.spark.capacity import parallelism
 from job.spark.shipping import ship
 from job.spark.tasks import run_tasks
 from job.stages.report import remove_report, write_report
@@ -39,9 +31,9 @@ from job.storage.lock import check_held, locked
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-
-# Values of pca_results that a task holds while it sorts them: 40 MB.
-_TASK_VALUES = 10_000_000
+# The settings of the reduction; all others in run.json are those of the featurize stage.
+_REDUCTION_SETTINGS = ("output", "components", "variance", "pca_model", "csv", "report")
+_LIBRARIES = ("numpy", "pyarrow", "pillow", "ai-edge-litert")
 
 
 def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None = None) -> RunRecord:
@@ -54,7 +46,7 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
     settings : Settings
         `output` is needed; `components`, `variance` or `pca_model` say how far to reduce.
     progress : Progress, optional
-        Where to say what is being done; silent by default.
+        Where to print progress; silent by default.
 
     Returns
     -------
@@ -64,9 +56,9 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
     Raises
     ------
     JobError
-        For what was given and cannot be used.
+        For settings that cannot be used.
     RunError
-        When there is too little to reduce, or what was written does not pass validation: nothing new is named then.
+        When there is too little to reduce, or the results do not pass validation: the earlier ones stay current.
     """
     if not settings.output:
         raise JobError("--output is needed")
@@ -74,33 +66,31 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
     read_snapshot(output)  # an output without features is refused before anything is written to it
     with locked(output, progress):
         snapshot = read_snapshot(output)
-        known = check_reduction(settings, snapshot.fingerprint, snapshot.model.n_features)
+        given = check_reduction(settings, snapshot.fingerprint, snapshot.model.n_features)
         ship(spark)
-        # Every reduction has parts of its own, also of features that were reduced before.
-        work = _Work(output, f"{snapshot.run}-{secrets.token_hex(2)}", snapshot)
+        paths = ReductionPaths.of_new_reduction(output, snapshot.run)
         try:
-            record = _reduce(spark, settings, work, known, progress)
+            record = _reduce(spark, settings, snapshot, paths, given, progress)
         except BaseException:
-            for folder in (work.model, work.results, work.index):
-                storage.remove(storage.join(output, folder))
+            paths.remove()
             raise
         finally:
-            storage.remove(work.rejected)
-        _publish(work, record)
+            storage.remove(paths.rejected)
+        _publish(paths, record)
     return record
 
 
-def check_reduction(settings: Settings, fingerprint: str, features: int) -> Basis | None:
-    """Refuse, without Spark, a reduction that cannot be, and return the basis that the settings name, if any.
+def check_reduction(settings: Settings, fingerprint: str, n_features: int) -> Basis | None:
+    """Refuse, without Spark, settings that cannot work, and return the basis that they name, if any.
 
     Raises
     ------
     JobError
-        For more components than there are features, no basis there, or one that another model's features were fitted
-        to.
+        For more components than there are features, no basis at the address, or a basis that was fitted to another
+        model's features.
     """
-    if settings.components is not None and settings.components > features:
-        raise JobError(f"--components {settings.components} is out of range: the model gives {features} features")
+    if settings.components is not None and settings.components > n_features:
+        raise JobError(f"--components {settings.components} is out of range: the model gives {n_features} features")
     if settings.pca_model is None:
         return None
     folder = storage.absolute(settings.pca_model)
@@ -115,198 +105,136 @@ def check_reduction(settings: Settings, fingerprint: str, features: int) -> Basi
     return basis
 
 
-@dataclass(frozen=True)
-class _Work:
-    """One reduction's addresses: `model`, `results` and `index` below the output, `rejected` whole."""
-
-    output: str
-    run: str
-    snapshot: Snapshot
-
-    @property
-    def n_features(self) -> int:
-        return self.snapshot.model.n_features
-
-    @property
-    def model(self) -> str:
-        return f"pca_model/run={self.run}"
-
-    @property
-    def results(self) -> str:
-        return f"pca_results/run={self.run}"
-
-    @property
-    def index(self) -> str:
-        return f"neighbours/run={self.run}"
-
-    @property
-    def rejected(self) -> str:
-        return storage.join(work_folder(self.output, self.snapshot.run), f"rejected-{self.run}")
-
-
 def _reduce(
-    spark: "SparkSession", settings: Settings, work: _Work, known: Basis | None, progress: Progress
+    spark: "SparkSession",
+    settings: Settings,
+    snapshot: Snapshot,
+    paths: ReductionPaths,
+    given: Basis | None,
+    progress: Progress,
 ) -> RunRecord:
-    snapshot, seconds, clock = work.snapshot, dict(work.snapshot.seconds), _Clock()
-    cores = parallelism(spark)
-    summary = summarize(spark, work.output, snapshot, work.rejected, moments=known is None)
-    if not summary.ok:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.most_common())
-        raise RunError(f"no image can be used; rejected: {reasons}")
-    basis = known or _fit(settings, summary.moments, snapshot)
-    saved = basis.to_bytes()
-    storage.write(storage.join(work.output, work.model, BASIS), saved)
-    _say_components(progress, settings, basis, known)
-    seconds["pca"] = clock.lap()
-
-    k = len(basis.components)
-    groups = deal(snapshot.row_masks, max(cores, -(-summary.ok.total() * k // _TASK_VALUES)))
-    written = run_tasks(spark, _project, [_Projection(work, *group) for group in enumerate(groups)])
-    index = [part for part in written if part]
-    write_description(storage.join(work.output, work.index), _describe(work, saved, k, index))
-    parts = [storage.join(work.output, work.results, _parquet(part)) for part in index]
-    seconds["results"] = clock.lap()
-    validation = validate(
-        snapshot, summary, run_tasks(spark, read_back, [ResultsPart(part, k) for part in parts]), basis
-    )
-    faults = [f"{what}: {result}" for what, result in validation.items() if result != RIGHT]
-    if faults:
-        raise RunError(f"what was written is not right, and is not named as a result: {'; '.join(faults)[:1000]}")
-    seconds["validate"] = clock.lap()
-
-    write_rejected(storage.join(work.output, REJECTED_CSV), summary.rejected_parts, snapshot.counts.rejected)
-    if settings.csv:
-        write_matrix(storage.join(work.output, MATRIX_CSV), parts, k, snapshot.counts.ok)
-    else:
-        storage.remove(storage.join(work.output, MATRIX_CSV))
-    seconds["csv"] = clock.lap()
-
+    """Write all files of a reduction but `run.json`; return what that is to hold."""
+    clock = _Clock(snapshot.seconds)
+    summary = summarize_table(spark, paths.output, snapshot, paths.rejected, with_moments=given is None)
+    _require_usable(summary)
+    basis = given or _fit(settings, snapshot, summary)
+    basis_sha256 = write_basis(paths.basis, basis)
+    _say_components(progress, settings, basis)
+    clock.lap("pca")
+    parts = project(spark, paths, snapshot, basis, basis_sha256)
+    clock.lap("results")
+    validation = _validate(spark, snapshot, summary, basis, parts)
+    clock.lap("validate")
+    _write_csv_files(paths.output, settings, snapshot, summary, parts, len(basis.components))
+    clock.lap("csv")
     record = RunRecord(
-        run=work.run,
-        results=ResultFolders.of_run(work.run),
-        settings=replace(
-            Settings.from_json(snapshot.settings), **{name: getattr(settings, name) for name in _REDUCTION_SETTINGS}
-        ),
+        run=paths.run,
+        results=paths.folders,
+        settings=_recorded_settings(settings, snapshot),
         model=snapshot.model,
         fingerprint=snapshot.fingerprint,
         counts=snapshot.counts,
         labels=snapshot.labels,
-        seconds={stage: round(value, 3) for stage, value in seconds.items()},
+        seconds=clock.seconds,
         images_per_second=round(snapshot.images_per_second, 2),
-        components=k,
+        components=len(basis.components),
         explained_variance_ratio=tuple(basis.explained_variance_ratio.tolist()),
         pca_fitted_to=basis.n,
         versions=_versions(spark),
         validation=validation,
     )
     if not settings.report:
-        remove_report(work.output)
+        remove_report(paths.output)
         return record
-    write_report(spark, work.output, snapshot, record)
-    return replace(record, seconds=record.seconds | {"report": round(clock.lap(), 3)})
-
-
-# The settings of the reduction; all others in run.json are those of the featurize stage.
-_REDUCTION_SETTINGS = ("output", "components", "variance", "pca_model", "csv", "report")
+    write_report(spark, paths.output, snapshot, record)
+    clock.lap("report")
+    return replace(record, seconds=clock.seconds)
 
 
 class _Clock:
-    """Seconds since the last lap."""
+    """The duration of each stage, measured from lap to lap."""
 
-    def __init__(self) -> None:
+    def __init__(self, earlier: Mapping[str, float]) -> None:
+        self._seconds = dict(earlier)
         self._last = time.monotonic()
 
-    def lap(self) -> float:
+    def lap(self, stage: str) -> None:
+        """Record the time since the last lap as that of a stage."""
         now = time.monotonic()
-        self._last, took = now, now - self._last
-        return took
+        self._last, self._seconds[stage] = now, now - self._last
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds by stage, to the millisecond."""
+        return {stage: round(value, 3) for stage, value in self._seconds.items()}
 
 
-def _fit(settings: Settings, moments: Moments, snapshot: Snapshot) -> Basis:
-    return fit(moments, _components(settings), settings.variance, snapshot.fingerprint, settings.as_dict())
+def _require_usable(summary: TableSummary) -> None:
+    if not summary.ok:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.most_common())
+        raise RunError(f"no image can be used; rejected: {reasons}")
+
+
+def _fit(settings: Settings, snapshot: Snapshot, summary: TableSummary) -> Basis:
+    components = _components(settings)
+    return fit(summary.moments, components, settings.variance, snapshot.fingerprint, settings.as_dict())
 
 
 def _components(settings: Settings) -> int | None:
-    """Return the number of components asked for, None where a share of the variance was."""
+    """Return the number of components to keep, None where a share of the variance is given instead."""
     return settings.components or (DEFAULT_COMPONENTS if settings.variance is None else None)
 
 
-def _say_components(progress: Progress, settings: Settings, basis: Basis, known: Basis | None) -> None:
-    k, share = len(basis.components), basis.explained_variance_ratio.sum()
-    asked = _components(settings)
-    if known:
+def _say_components(progress: Progress, settings: Settings, basis: Basis) -> None:
+    k, asked = len(basis.components), _components(settings)
+    if settings.pca_model is not None:
         progress.say(f"PCA: {k} components of the basis in {settings.pca_model}, fitted to {basis.n:,} images")
         return
+    share = basis.explained_variance_ratio.sum()
     progress.say(f"PCA: {k} components hold {share:.3f} of the variance of {basis.n:,} images")
     if asked and k < asked:
-        progress.say(
-            f"PCA: {asked} components were asked for; the features of {basis.n:,} images have no more than {k}"
-        )
+        progress.say(f"PCA: you asked for {asked} components; the features of {basis.n:,} images have only {k}")
 
 
-@dataclass(frozen=True)
-class _Projection:
-    """What one task projects."""
-
-    work: _Work
-    number: int
-    row_masks: list[RowMask]
-
-
-def _project(task: _Projection) -> IndexPart | None:
-    """Project one task's features, in a worker; write them, sorted by path, as a part of the results and of the index.
-
-    The two are named alike, but for the ending.
-    """
-    basis = read_basis(storage.join(task.work.output, task.work.model, BASIS))
-    k = len(basis.components)
-    rows = pa.Table.from_batches(_projected(task, basis), index_schema(k)).sort_by("path")
-    if not rows.num_rows:
-        return None
-    part = write_part(storage.join(task.work.output, task.work.index, f"part-{task.number:05d}.arrow"), rows)
-    with storage.create(storage.join(task.work.output, task.work.results, _parquet(part))) as path:
-        pq.write_table(as_results(rows), path, compression="zstd")
-    return part
+def _validate(
+    spark: "SparkSession", snapshot: Snapshot, summary: TableSummary, basis: Basis, parts: list[str]
+) -> dict[str, str]:
+    """Read the results back and compare them with the listing; raise `RunError` where a check fails."""
+    results = Readback.merge(run_tasks(spark, partial(read_back, k=len(basis.components)), parts))
+    validation = validate(snapshot, summary, results, basis)
+    faults = [f"{check}: {result}" for check, result in validation.items() if result != PASSED]
+    if faults:
+        raise RunError(f"the results are not valid, and the earlier ones stay current: {'; '.join(faults)[:1000]}")
+    return validation
 
 
-def _projected(task: _Projection, basis: Basis) -> Iterator[pa.RecordBatch]:
-    schema = index_schema(len(basis.components))
-    for batch in read_batches(task.work.output, task.row_masks, ["path", "label", "status", "features", "colours"]):
-        usable = batch.filter(pc.equal(batch.column("status"), OK))
-        shares = vectors(usable, COLOR_BINS, "colours")
-        coordinates, residuals = locate(basis, vectors(usable, task.work.n_features), shares)
-        columns = [
-            usable.column("path"),
-            usable.column("label").cast(schema.field("label").type),
-            pa.array(residuals),
-            pa.FixedSizeListArray.from_arrays(coordinates.ravel(), type=schema.field(3).type),
-        ]
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+def _write_csv_files(
+    output: str, settings: Settings, snapshot: Snapshot, summary: TableSummary, parts: list[str], k: int
+) -> None:
+    write_rejected(storage.join(output, REJECTED_CSV), summary.rejected_parts, snapshot.counts.rejected)
+    matrix = storage.join(output, MATRIX_CSV)
+    if settings.csv:
+        write_matrix(matrix, parts, k, snapshot.counts.ok)
+    else:
+        storage.remove(matrix)
 
 
-def _parquet(part: IndexPart) -> str:
-    return part.name.replace(".arrow", ".parquet")
-
-
-def _describe(work: _Work, basis: bytes, k: int, parts: list[IndexPart]) -> IndexDescription:
-    sha256, rows = hashlib.sha256(basis).hexdigest(), sum(part.rows for part in parts)
-    return IndexDescription(work.run, work.snapshot.fingerprint, sha256, rows, k, tuple(parts))
+def _recorded_settings(settings: Settings, snapshot: Snapshot) -> Settings:
+    """Return the settings of the featurize stage, with those of the reduction in their place."""
+    reduction = {name: getattr(settings, name) for name in _REDUCTION_SETTINGS}
+    return replace(Settings.from_json(snapshot.settings), **reduction)
 
 
 def _versions(spark: "SparkSession") -> dict[str, str]:
-    packages = ("numpy", "pyarrow", "pillow", "ai-edge-litert")
-    return {"fruits": __version__, "spark": spark.version, "decoder": str(DECODER_VERSION)} | {
-        name: version(name) for name in packages
-    }
+    versions = {"fruits": __version__, "spark": spark.version, "decoder": str(DECODER_VERSION)}
+    return versions | {library: version(library) for library in _LIBRARIES}
 
 
-def _publish(work: _Work, record: RunRecord) -> None:
-    """Name the new results in `run.json`, after all they need is there; then remove the old."""
-    check_held(work.output)
-    kept = model_folder(work.output, work.snapshot.fingerprint)
+def _publish(paths: ReductionPaths, record: RunRecord) -> None:
+    """Name the new results in `run.json`, after all files that they need; then remove the earlier ones."""
+    check_held(paths.output)
+    kept = model_folder(paths.output, record.fingerprint)
     for name in (TFLITE, DESCRIPTION):
-        storage.write(storage.join(work.output, "model", name), storage.read(storage.join(kept, name)))
-    write_run(work.output, record)
-    remove_runs(work.output, "pca_model", keep=work.run)
-    remove_runs(work.output, "pca_results", keep=work.run)
-    remove_runs(work.output, "neighbours", keep=work.run)
+        storage.write(storage.join(paths.output, "model", name), storage.read(storage.join(kept, name)))
+    write_run(paths.output, record)
+    paths.remove_others()

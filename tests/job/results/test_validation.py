@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from job.results.validation import ResultsPart, read_back
+from job.results.validation import read_back
 from tests.job.results.parts import results_part
 
 
@@ -19,7 +19,7 @@ def test_reading_back_counts_rows_labels_and_faults(tmp_path: Path) -> None:
             ("/d", "y", []),
         ],
     )
-    found = read_back(ResultsPart(address, 2))
+    found = read_back(address, 2)
     assert found.labels == {"x": 2, "": 1, "y": 2}
     assert (found.wrong_length, found.not_finite) == (2, 3)
     assert found.paths.dtype == np.uint64

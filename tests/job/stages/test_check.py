@@ -117,7 +117,7 @@ FAULTS: dict[str, tuple[Callable[[Settings], object], str]] = {
     "a row doubled": (lambda s: rewrite(s, lambda f: pd.concat([f, f[:1]])), "rows where"),
     "a row of another's path": (
         lambda s: rewrite(s, lambda f: f.assign(path=[f["path"][0], f["path"][0], *f["path"][2:]])),
-        "paths stand only in",
+        "paths are only in",
     ),
     "a marker of a newer version": (newer_marker, "was written by another version"),
     "another model beside the features": (another_model, "is damaged"),

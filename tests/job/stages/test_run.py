@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 from job.errors import JobError, RunError
 from job.features.snapshot import Counts, read_snapshot
 from job.features.table import read_features
+from job.pca.basis_file import read_basis, write_basis
 from job.results.run_record import RunRecord
 from job.settings import Settings
 from job.stages.featurize import featurize
@@ -320,17 +321,17 @@ def test_features_are_refused_before_there_are_any(spark: SparkSession, tmp_path
         read_snapshot(str(tmp_path))
 
 
-def test_a_failed_reduction_leaves_the_old_results(
-    spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_reduction_leaves_the_old_results(spark: SparkSession, settings: Settings, tmp_path: Path) -> None:
     run(spark, settings)
     before = {
         path: path.read_bytes() for path in Path(settings.output).rglob("*") if "pca" in str(path) and path.is_file()
     }
     said = Path(settings.output, "run.json").read_bytes()
-    monkeypatch.setattr("job.results.validation._ORTHONORMAL_ERROR", 0.0)
+    [saved] = Path(settings.output, "pca_model").glob("*/basis.npz")
+    basis = read_basis(str(saved))
+    write_basis(str(tmp_path / "bent" / "basis.npz"), replace(basis, components=basis.components * 1.5))
     with pytest.raises(RunError, match="basis orthonormal"):
-        reduce(spark, settings)
+        reduce(spark, replace(settings, components=None, pca_model=str(tmp_path / "bent")))
     assert all(path.read_bytes() == data for path, data in before.items())
     assert Path(settings.output, "run.json").read_bytes() == said
     assert len(list(Path(settings.output, "pca_results").iterdir())) == 1

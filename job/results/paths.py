@@ -1,0 +1,67 @@
+"""The paths of one reduction: where it writes its basis, its results, their index and its rejected images."""
+
+import secrets
+from dataclasses import dataclass
+
+from job import storage
+from job.features.layout import remove_runs, work_folder
+from job.pca.basis_file import BASIS
+from job.results.run_record import ResultFolders
+
+
+@dataclass(frozen=True)
+class ReductionPaths:
+    """The paths of one reduction.
+
+    Attributes
+    ----------
+    output : str
+        The `--output` of the run.
+    run : str
+        Name of the reduction.
+    featurize_run : str
+        Name of the run that made the features.
+    """
+
+    output: str
+    run: str
+    featurize_run: str
+
+    @classmethod
+    def of_new_reduction(cls, output: str, featurize_run: str) -> "ReductionPaths":
+        """Return paths that no other reduction has, even one of the same features."""
+        return cls(output, f"{featurize_run}-{secrets.token_hex(2)}", featurize_run)
+
+    @property
+    def folders(self) -> ResultFolders:
+        """Return the folders that `run.json` names, below the output."""
+        return ResultFolders.of_run(self.run)
+
+    @property
+    def basis(self) -> str:
+        """Return the address of the basis."""
+        return storage.join(self.output, "pca_model", f"run={self.run}", BASIS)
+
+    @property
+    def index(self) -> str:
+        """Return the address of the index."""
+        return storage.join(self.output, "neighbours", f"run={self.run}")
+
+    @property
+    def rejected(self) -> str:
+        """Return the address of a folder for lists of rejected images, which does not outlive the reduction."""
+        return storage.join(work_folder(self.output, self.featurize_run), f"rejected-{self.run}")
+
+    def results_part(self, number: int) -> str:
+        """Return the address of a part of the results."""
+        return storage.join(self.output, "pca_results", f"run={self.run}", f"part-{number:05d}.parquet")
+
+    def remove(self) -> None:
+        """Delete all that the reduction has written."""
+        for folder in self.folders.to_json().values():
+            storage.remove(storage.join(self.output, folder))
+
+    def remove_others(self) -> None:
+        """Delete all that other reductions have written."""
+        for folder in self.folders.to_json():
+            remove_runs(self.output, folder, keep=self.run)
