@@ -467,7 +467,8 @@ function fill(section, key, { intro, none, build }) {
 }
 
 fill("label-errors", "label_issues", {
-  intro: "Most of the ten images most similar to each of these share another label. The most certain come first.",
+  intro: "For each of these images, most of the ten most similar images share another label. The most certain come "
+    + "first.",
   none: separation ? `No label looks wrong.${ofSample}` : "Not checked: this takes at least two labels.",
   build: ({ image, suggested, share }) => [tile(image), words(pathed(points.path[image]),
     ["Labeled ", strong(labelOf(image)), ", looks like ", strong(points.names[suggested]),
@@ -476,7 +477,7 @@ fill("label-errors", "label_issues", {
 
 fill("near-duplicates", "near_duplicates", {
   intro: "Pairs of images that are the same: identical files, or copies that were saved again or resized. The "
-    + "difference is the largest in brightness anywhere in the two images, from 0 to 255.",
+    + "number is the largest difference in brightness between the two, from 0 to 255.",
   none: `No two images are near-duplicates.${ofSample}`,
   build: ({ first, second, kind, difference }) => [strip("Near-duplicates", [first, second]), words(
     kind === "same bytes" ? "Identical files" : `Same image, difference ${number(difference)}`,
