@@ -20,6 +20,7 @@ from job.features.snapshot import Snapshot, read_snapshot
 from job.progress import Progress
 from job.results.csv_files import REJECTED_CSV, write_csv
 from job.results.run_record import RunRecord, current_run
+from job.results.tables import results_parts
 from job.settings import DEFAULT_COMPONENTS, Settings
 from job.spark.shipping import ship
 from job.storage.lock import locked
@@ -75,9 +76,8 @@ def write_report(
 ) -> None:
     """Write `report.html` and the CSV files beside it, for results that are in place."""
     collection = read_collection(spark, output, snapshot, limits.sample)
-    folder = storage.join(output, run.results.pca_results)
-    parts = [entry.address for entry in storage.scan(folder) if entry.address.endswith(".parquet")]
-    sample = read_sample(spark, collection.draw.drawn(), parts, Settings.from_json(snapshot.settings))
+    settings = Settings.from_json(snapshot.settings)
+    sample = read_sample(spark, collection.draw.drawn(), results_parts(output, run), settings)
     findings = find(sample)
     for name, table in report_lists(sample, findings).items():
         write_csv(storage.join(output, name), iter([table]), table.schema, table.num_rows)

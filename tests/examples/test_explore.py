@@ -1,4 +1,4 @@
-"""The notebook, run from its first cell to its last on what a run has left."""
+"""The notebook, run from its first cell to its last on the results of a run."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.conftest import make_pictures
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_every_cell_runs_and_tells_of_the_results(
+def test_every_cell_runs_and_shows_the_results(
     spark: SparkSession, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = make_pictures(tmp_path / "images", {"apple": 12, "banana": 9, "cherry": 15})
@@ -29,6 +29,6 @@ def test_every_cell_runs_and_tells_of_the_results(
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     text = "".join(output.get("text", "") for output in outputs)
-    assert "36 pictures of 3 labels, 5 components" in text
-    assert "pictures, five folds" in text
+    assert "36 images with 3 labels, 5 components" in text
+    assert "36 images, five-fold cross-validation" in text
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
