@@ -1,1 +1,1 @@
-"""Starting the job in the cloud: what is sent to AWS, and what comes of it."""
+"""The submitter: starts runs of the job in the cloud, follows them, and shows their cost and results."""

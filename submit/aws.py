@@ -1,4 +1,4 @@
-"""AWS as the submitter knows it: one factory of clients, and errors of boto3 as sentences that say what to do."""
+"""The AWS clients of the submitter, and errors of boto3 as sentences that say what to do."""
 
 import re
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore import exceptions as boto
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
@@ -15,8 +16,7 @@ from job.errors import JobError
 from submit.errors import DeniedError, ExpiredError, UnavailableError
 from submit.request.targets import DEFAULT_REGION
 
-# Of one call, with pauses of seconds where AWS asks to slow down, else of a second or so in all; whoever follows a run
-# goes on asking after that.
+# With pauses of seconds in between where AWS throttles, else of about a second in all. A follower asks on after that.
 ATTEMPTS_A_CALL = 6
 CONNECT_SECONDS = 10
 READ_SECONDS = 30
@@ -48,7 +48,7 @@ CLUSTER_OPERATIONS = (
     *("RunJobFlow", "AddJobFlowSteps", "CancelSteps", "TerminateJobFlows"),
     *("DescribeCluster", "DescribeStep", "ListClusters", "ListInstances", "ListSteps"),
 )
-# S3 says "Access Denied" and no more; the others name what is missing themselves.
+# S3 says only "Access Denied"; the other services name the missing action themselves.
 ACTIONS = {
     **{name: f"elasticmapreduce:{name}" for name in CLUSTER_OPERATIONS},
     "DescribeStacks": "cloudformation:DescribeStacks",
@@ -60,7 +60,7 @@ ACTIONS = {
 
 @dataclass(frozen=True)
 class Clients:
-    """The services that are talked to, in one region; `once` is EMR, asked once and not again."""
+    """Clients of the services that the submitter uses, in one region; `once` is EMR without retries."""
 
     region: str
     cloudformation: Any
@@ -70,40 +70,51 @@ class Clients:
     s3: Any
 
 
-def connect(region: str | None = None) -> Clients:
-    """Return clients for a region; None for the AWS session's own, else the one that the stack has by default.
+def connect(
+    region: str | None = None, *, attempts: int = ATTEMPTS_A_CALL, session: botocore.session.Session | None = None
+) -> Clients:
+    """Return clients for a region.
+
+    Parameters
+    ----------
+    region : str, optional
+        By default that of the AWS configuration, or the default region of a stack where that names none.
+    attempts : int
+        How often each call is tried.
+    session : botocore.session.Session, optional
+        What makes the clients, by default a new one.
 
     Raises
     ------
     JobError
-        For a profile that does not exist, a configuration that cannot be read, a name that is no region.
+        For a profile that does not exist, a configuration that cannot be read, or an invalid name of a region.
     """
     usual, once = (
         Config(
-            retries={"mode": "standard", "total_max_attempts": attempts},
+            retries={"mode": "standard", "total_max_attempts": tries},
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
         )
-        for attempts in (ATTEMPTS_A_CALL, 1)
+        for tries in (attempts, 1)
     )
     with explained("the AWS configuration"):
-        session = boto3.session.Session(region_name=region)
-        found = DEFAULT_REGION if session.region_name is None else session.region_name
+        maker = boto3.session.Session(region_name=region, botocore_session=session)
+        found = DEFAULT_REGION if maker.region_name is None else maker.region_name
         services = (
             *(("cloudformation", usual), ("emr-serverless", usual)),
             *(("emr", usual), ("emr", once), ("s3", usual)),
         )
-        return Clients(found, *(session.client(name, region_name=found, config=how) for name, how in services))
+        return Clients(found, *(maker.client(name, region_name=found, config=config) for name, config in services))
 
 
 @contextmanager
 def explained(resource: str) -> Iterator[None]:
-    """Turn what boto3 raises within into a sentence; `resource` is what was asked for, an ARN or an address.
+    """Turn errors of boto3 into errors with a sentence; `resource` names what was asked for, by ARN or address.
 
     Raises
     ------
     UnavailableError, ExpiredError, DeniedError, JobError
-        In place of boto3's own.
+        In place of those of boto3.
     """
     try:
         yield
@@ -112,7 +123,7 @@ def explained(resource: str) -> Iterator[None]:
 
 
 def explain(error: Exception, resource: str) -> JobError:
-    """Return what to tell of an error of boto3."""
+    """Return the error to raise for an error of boto3."""
     if isinstance(error, boto.ClientError):
         return _explain_answer(error, resource)
     text = " ".join(str(error).split())
@@ -124,18 +135,14 @@ def explain(error: Exception, resource: str) -> JobError:
         return ExpiredError(f"the AWS credentials could not be renewed ({text}): {LOG_IN}")
     if isinstance(error, boto.ConnectionError | boto.HTTPClientError | boto.IncompleteReadError):
         return UnavailableError(f"AWS cannot be reached ({text}): check the network, and the region")
-    if isinstance(error, ResponseParserError):  # such as the page of a network that wants a log-in of its own
-        return UnavailableError(f"the answer for {resource} is none of AWS's ({text}): check the network")
+    if isinstance(error, ResponseParserError):  # such as the log-in page of a network
+        return UnavailableError(f"the answer for {resource} does not come from AWS ({text}): check the network")
     return JobError(f"{resource}: {text}")
 
 
 def _explain_answer(error: Any, resource: str) -> JobError:
-    told = error.response.get("Error", {})
-    code, text, operation = (
-        str(told.get("Code", "")),
-        " ".join(str(told.get("Message", "")).split()),
-        error.operation_name,
-    )
+    answer, operation = error.response.get("Error", {}), error.operation_name
+    code, text = str(answer.get("Code", "")), " ".join(str(answer.get("Message", "")).split())
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in EXPIRED:
         return ExpiredError(f"the AWS credentials have expired: {LOG_IN}")
@@ -148,11 +155,11 @@ def _explain_answer(error: Any, resource: str) -> JobError:
         named = re.search(r"on resource: (\S+)", text)
         return DeniedError(
             f"not allowed: {action[1] if action else ACTIONS.get(operation, f'emr-serverless:{operation}')}"
-            f" on {named[1] if named else resource}; the policy that the stack names in its output SubmitterPolicy"
-            " allows it: have it attached to your user or role"
+            f" on {named[1] if named else resource}; the policy in the stack's output SubmitterPolicy allows it:"
+            " have it attached to your user or role"
         )
     if status >= 500:
-        return UnavailableError(f"AWS has trouble of its own ({code} for {operation}: {text}): try again later")
+        return UnavailableError(f"AWS reports an internal error ({code} for {operation}: {text}): try again later")
     return JobError(f"{resource}: {text or code} ({code} for {operation})")
 
 

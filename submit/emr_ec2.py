@@ -1,6 +1,6 @@
-"""Runs on EMR on EC2: a run is a step of a cluster, `j-CLUSTER/s-STEP`; requests in, what it is about out.
+"""Runs on EMR on EC2: starts, reads, lists and cancels steps of clusters. A run is `j-CLUSTER/s-STEP`.
 
-A step is told of in the words of EMR Serverless (`submit.run.STATES`), so that all else is the same for both.
+The states of a step are translated to those of EMR Serverless (`submit.run.STATES`): all else is the same for both.
 """
 
 import re
@@ -13,14 +13,13 @@ from job.errors import JobError
 from submit.aws import code_of, explained
 from submit.cost import NodeUsage
 from submit.logs import DriverLog
+from submit.patience import PATIENCE
 from submit.request.cluster import TOKEN_VARIABLE
 from submit.request.targets import INSTANCE_SIZES
-from submit.run import Line, Run
+from submit.run import Run, RunLine, unknown_run
 
-# A cluster puts its logs on S3 every five minutes, and when it ends.
-LATE_SECONDS = 6 * 60.0
 RUN_ID = re.compile(r"(j-[A-Z0-9]+)/(s-[A-Z0-9]+)")
-# How far back runs are looked for; one that was started with a token is looked for over a day.
+# How far back the list of runs goes, and how far back a start looks for a run with its token.
 LISTED, TOKENS_LAST = timedelta(days=30), timedelta(days=1)
 
 # https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-steps-history.html
@@ -36,7 +35,7 @@ STATES = {
 UNDER_WAY = {"PENDING", "RUNNING", "CANCEL_PENDING"}
 STARTING = {"STARTING", "BOOTSTRAPPING"}
 ENDED = {"TERMINATED", "TERMINATED_WITH_ERRORS"}
-# Why a cluster ends that nobody wanted to end; that its steps are then cancelled is a failure of the run all the same.
+# Why a cluster ends that nobody asked to end. EMR then cancels its steps, which is a failure of the run.
 FAULTS = {"INTERNAL_ERROR", "VALIDATION_ERROR", "INSTANCE_FAILURE", "INSTANCE_FLEET_TIMEOUT", "BOOTSTRAP_FAILURE"}
 VCPUS = {size: vcpu for vcpu, size in INSTANCE_SIZES.items()}
 
@@ -45,8 +44,8 @@ VCPUS = {size: vcpu for vcpu, size in INSTANCE_SIZES.items()}
 class ClusterRuns:
     """The steps of a stack's clusters (see `submit.run.Runs`).
 
-    `emr` asks again where AWS does not answer, `once` does not: EMR has no tokens that would make one cluster of two
-    requests.
+    `emr` retries where AWS does not answer, `once` does not: EMR has no client tokens, so that a repeated request may
+    start a second cluster.
     """
 
     emr: Any
@@ -54,32 +53,35 @@ class ClusterRuns:
     stack_name: str
     logs: str
     region: str
-
-    @property
-    def late_seconds(self) -> float:
-        """How long after the end of a run the last of its log, and what it took, may come."""
-        return LATE_SECONDS
+    late_seconds: float = PATIENCE.late_cluster
 
     def start(self, request: Mapping[str, Any]) -> str:
-        """Start a cluster with a step, or add the step to one that runs, unless its token is known; return its id."""
+        """Start a cluster with a step, or add the step to a running one, unless its token is known; return its id."""
         [step] = request["Steps"]
         token = next(word for word in step["HadoopJarStep"]["Args"] if word.startswith(f"{TOKEN_VARIABLE}="))
         cluster_id = request.get("JobFlowId")
-        where = f"the cluster {cluster_id}" if cluster_id else f"a cluster of {self.stack_name}"
-        with explained(where):
-            for known in [cluster_id] if cluster_id else [one["Id"] for one in self._clusters(TOKENS_LAST)]:
-                for one in self._steps(known):
-                    if token in one["Config"]["Args"]:
-                        return f"{known}/{one['Id']}"
+        with explained(f"the cluster {cluster_id}" if cluster_id else f"a cluster of {self.stack_name}"):
+            cluster_ids = [cluster_id] if cluster_id else [each["Id"] for each in self._clusters(TOKENS_LAST)]
+            started = self._with_token(cluster_ids, token)
+            if started is not None:
+                return started
             if cluster_id:
                 [step_id] = self.once.add_job_flow_steps(**request)["StepIds"]
             else:
                 cluster_id = self.once.run_job_flow(**request)["JobFlowId"]
-                [step_id] = [one["Id"] for one in self._steps(cluster_id)]
+                [step_id] = [each["Id"] for each in self._steps(cluster_id)]
         return f"{cluster_id}/{step_id}"
 
+    def _with_token(self, cluster_ids: Sequence[str], token: str) -> str | None:
+        """Return the run that was started with a token, None where there is none."""
+        for cluster_id in cluster_ids:
+            for step in self._steps(cluster_id):
+                if token in step["Config"]["Args"]:
+                    return f"{cluster_id}/{step['Id']}"
+        return None
+
     def get(self, run_id: str) -> Run:
-        """Return what is known of a run."""
+        """Return a run."""
         cluster_id, step_id = self._parts(run_id)
         try:
             with explained(f"the run {run_id}"):
@@ -88,16 +90,16 @@ class ClusterRuns:
         except JobError as error:
             if code_of(error) not in {"InvalidRequestException", "ValidationException"}:
                 raise
-            raise _unknown(run_id) from error
+            raise unknown_run(run_id) from error
         run = self._read(run_id, step, cluster)
         return run if not run.final else self._billed(run, cluster)
 
     def cancel(self, run_id: str) -> str:
-        """Ask for the end of a step, and of the cluster if this run has started it and no other run needs it."""
+        """Cancel a step, and terminate the cluster if this run has started it and no other run needs it."""
         cluster_id, step_id = self._parts(run_id)
         with explained(f"the run {run_id}"):
             steps = list(self._steps(cluster_id))
-        others = [one for one in steps if one["Id"] != step_id and one["Status"]["State"] in UNDER_WAY]
+        others = [step for step in steps if step["Id"] != step_id and step["Status"]["State"] in UNDER_WAY]
         alone = steps[-1]["Id"] == step_id and not others
         try:
             self._cancel_step(cluster_id, step_id)
@@ -106,16 +108,16 @@ class ClusterRuns:
                 raise
         if not alone:
             return f"the service was asked to cancel {run_id}; the cluster {cluster_id} goes on"
-        # Whatever has become of the step: the cluster is what costs.
+        # Whatever becomes of the step: the cluster is what costs.
         with explained(f"the cluster {cluster_id}"):
             self.emr.terminate_job_flows(JobFlowIds=[cluster_id])
         return f"the service was asked to cancel {run_id} and to terminate the cluster, which it has started"
 
-    def list(self) -> Sequence[Line]:
+    def list(self) -> Sequence[RunLine]:
         """Return the runs that the service still knows, the newest first."""
         with explained(f"the clusters of {self.stack_name}"):
             lines = [
-                Line(
+                RunLine(
                     f"{cluster['Id']}/{step['Id']}",
                     _state(step["Status"]["State"], cluster["Status"]),
                     step["Status"]["Timeline"]["CreationDateTime"],
@@ -124,7 +126,7 @@ class ClusterRuns:
                 for cluster in self._clusters(LISTED)
                 for step in self._steps(cluster["Id"])
             ]
-        return sorted(lines, key=lambda one: one.created, reverse=True)
+        return sorted(lines, key=lambda line: line.created, reverse=True)
 
     def link(self, run_id: str) -> str:
         """Return the address of the cluster's page in the console, which leads to its Spark UI."""
@@ -141,43 +143,43 @@ class ClusterRuns:
     def _cancel_step(self, cluster_id: str, step_id: str) -> None:
         run = f"the run {cluster_id}/{step_id}"
         with explained(run):
-            [told] = self.emr.cancel_steps(
+            [answer] = self.emr.cancel_steps(
                 ClusterId=cluster_id, StepIds=[step_id], StepCancellationOption="TERMINATE_PROCESS"
             )["CancelStepsInfoList"]
-        if told["Status"] == "FAILED":
-            raise JobError(f"{run}: {told.get('Reason') or 'it cannot be cancelled any more'}")
+        if answer["Status"] == "FAILED":
+            raise JobError(f"{run}: {answer.get('Reason') or 'it cannot be cancelled any more'}")
 
     def _parts(self, run_id: str) -> tuple[str, str]:
         found = RUN_ID.fullmatch(run_id)
         if found is None:
-            raise _unknown(run_id)
+            raise unknown_run(run_id)
         return found[1], found[2]
 
     def _clusters(self, back: timedelta) -> Iterator[Mapping[str, Any]]:
         pages = self.emr.get_paginator("list_clusters").paginate(CreatedAfter=datetime.now(UTC) - back)
-        return (one for page in pages for one in page["Clusters"] if one["Name"] == self.stack_name)
+        return (cluster for page in pages for cluster in page["Clusters"] if cluster["Name"] == self.stack_name)
 
     def _steps(self, cluster_id: str) -> Iterator[Mapping[str, Any]]:
         """Yield the steps of a cluster, the newest first, as EMR lists them."""
         pages = self.emr.get_paginator("list_steps").paginate(ClusterId=cluster_id)
-        return (one for page in pages for one in page["Steps"])
+        return (step for page in pages for step in page["Steps"])
 
     def _read(self, run_id: str, step: Mapping[str, Any], cluster: Mapping[str, Any]) -> Run:
         status, words = step["Status"], list(step["Config"]["Args"])
         times, failure = status["Timeline"], status.get("FailureDetails") or {}
         state, reason = _state(status["State"], cluster["Status"]), cluster["Status"].get("StateChangeReason") or {}
-        said = [failure.get("Reason"), failure.get("Message")]
+        details = [failure.get("Reason"), failure.get("Message")]
         if reason.get("Code") in FAULTS:
-            said = [reason.get("Message"), self._bootstrap_log(cluster["Id"], reason)]
+            details = [reason.get("Message"), self._bootstrap_log(cluster["Id"], reason)]
         minutes = int(words[words.index("spark-submit") - 1]) // 60
         started, ended = times.get("StartDateTime"), times.get("EndDateTime")
         if state == "FAILED" and started and ended and ended - started >= timedelta(minutes=minutes):
-            # Ended by `timeout`, which EMR takes for a failure: as EMR Serverless tells it, it is cancelled.
+            # `timeout` ended it, a failure to EMR; EMR Serverless calls such a run cancelled.
             state = "CANCELLED"
         return Run(
             id=run_id,
             state=state,
-            details=" ".join(" ".join(filter(None, said)).split()),
+            details=" ".join(" ".join(filter(None, details)).split()),
             attempt=1,
             attempts=1,
             timeout_minutes=minutes,
@@ -189,13 +191,13 @@ class ClusterRuns:
         )
 
     def _bootstrap_log(self, cluster_id: str, reason: Mapping[str, Any]) -> str:
-        """Return where the bootstrap action that failed has said why, empty where it was something else."""
+        """Return where the log of a failed bootstrap action is, empty where something else failed."""
         node = re.search(r"\((i-\w+)\), bootstrap action (\d+)", reason.get("Message") or "")
         address = f"{self.logs}/{cluster_id}/node/{node[1]}/bootstrap-actions/{node[2]}/stderr.gz" if node else ""
         return address and f"(its log: {address})"
 
     def _billed(self, run: Run, cluster: Mapping[str, Any]) -> Run:
-        """Return a run that has ended with what its nodes took: all their time, or the run's own where they go on."""
+        """Return an ended run with what its nodes used: all their time, or the time of the run where they go on."""
         alone = cluster.get("AutoTerminate")
         if alone and cluster["Status"]["State"] not in ENDED:
             return run
@@ -203,17 +205,17 @@ class ClusterRuns:
         hours = {"ON_DEMAND": 0.0, "SPOT": 0.0}
         with explained(f"the cluster {cluster['Id']}"):
             pages = self.emr.get_paginator("list_instances").paginate(ClusterId=cluster["Id"])
-            for one in (one for page in pages for one in page["Instances"]):
-                times = one["Status"]["Timeline"]
+            for node in (node for page in pages for node in page["Instances"]):
+                times = node["Status"]["Timeline"]
                 since = max(filter(None, (times["CreationDateTime"], began)))
                 until = min(filter(None, (times.get("EndDateTime"), end)), default=datetime.now(UTC))
-                vcpus = VCPUS[one["InstanceType"].split(".")[-1]]
-                hours[one["Market"]] += vcpus * max(0.0, (until - since).total_seconds()) / 3600
+                vcpus = VCPUS[node["InstanceType"].split(".")[-1]]
+                hours[node["Market"]] += vcpus * max(0.0, (until - since).total_seconds()) / 3600
         return replace(run, usage=NodeUsage(hours["ON_DEMAND"], hours["SPOT"]))
 
 
 def _state(state: str, cluster: Mapping[str, Any]) -> str:
-    """Return the state of a step in the words of EMR Serverless; a cluster's own may say more."""
+    """Return the state of a step as EMR Serverless names it; the state of the cluster may say more."""
     code = (cluster.get("StateChangeReason") or {}).get("Code")
     if state in {"PENDING", "CANCELLED", "INTERRUPTED"} and code in FAULTS:
         return "FAILED"
@@ -222,7 +224,3 @@ def _state(state: str, cluster: Mapping[str, Any]) -> str:
     if state == "PENDING" and cluster["State"] in STARTING:
         return "PENDING"
     return STATES.get(state, state)
-
-
-def _unknown(run_id: str) -> JobError:
-    return JobError(f"there is no run {run_id}: python -m submit list shows those that there are")

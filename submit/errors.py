@@ -1,10 +1,10 @@
-"""Why `python -m submit` ends without success: one line each, with the exit status that scripts can trust."""
+"""The errors of `python -m submit`: one line each, with an exit status that scripts can rely on."""
 
 from job.errors import JobError, RunError
 
 
 class UnavailableError(JobError):
-    """AWS cannot be reached, asks to slow down or has trouble of its own: trying again may help."""
+    """AWS cannot be reached, throttles or reports an internal error: trying again may help."""
 
 
 class ExpiredError(JobError):

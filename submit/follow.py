@@ -1,4 +1,4 @@
-"""A run followed to its end: its states and its log in, lines for the terminal out, whatever the network does."""
+"""A run followed to its end: its states and its log in, lines for the terminal out, through faults of the network."""
 
 import time
 from collections.abc import Callable
@@ -10,19 +10,14 @@ from job.errors import JobError
 from submit.errors import ExpiredError, UnavailableError
 from submit.interrupt import Interrupt
 from submit.logs import DriverLog
+from submit.patience import PATIENCE, Patience
 from submit.run import WAITING, Run, Runs
 
 T = TypeVar("T")
 
-POLL_SECONDS = 5.0
-# After an attempt that failed the service may say so for a moment before it begins the next.
-NEXT_ATTEMPT_SECONDS = 20.0
-# AWS is asked for so long before it is given up; the run goes on either way.
-LOST_SECONDS = 15 * 60.0
-
 
 class Screen(Protocol):
-    """Where lines go: `say` what the submitter has to say, `show` what the job said."""
+    """Where lines go: `say` for messages of the submitter, `show` for output of the job and results."""
 
     def say(self, text: str) -> None:
         """Print a line for people."""
@@ -33,20 +28,21 @@ class Screen(Protocol):
 
 @dataclass
 class Follower:
-    """Follows runs of one stack, asks to cancel them on Ctrl-C, and does not give up lightly."""
+    """Follows runs of one stack, cancels them on Ctrl-C, and asks again while AWS cannot be reached."""
 
     runs: Runs
     screen: Screen
     interrupt: Interrupt
+    patience: Patience = PATIENCE
     _denied: set[str] = field(default_factory=set)
 
     def patiently(self, ask: Callable[[], T]) -> T:
-        """Return what AWS answers, asking again while it cannot be reached or is too busy.
+        """Return the answer of AWS, asking again while it cannot be reached or throttles.
 
         Raises
         ------
         JobError
-            What AWS answers; `UnavailableError` once it did not for too long.
+            The error that AWS answers, or `UnavailableError` once it has not answered for too long.
         """
         since = None
         while True:
@@ -56,29 +52,29 @@ class Follower:
                 now = time.monotonic()
                 if since is None:
                     since = now
-                    self.screen.say(f"{error}; asking again, for {LOST_SECONDS / 60:.0f} minutes")
-                if now - since > LOST_SECONDS:
+                    self.screen.say(f"{error}; asking again, for {self.patience.lost / 60:.0f} minutes")
+                if now - since > self.patience.lost:
                     raise
-                self.interrupt.wait(POLL_SECONDS)
+                self.interrupt.wait(self.patience.poll)
             else:
                 if since is not None:
                     self.screen.say("AWS answers again")
                 return answer
 
     def follow(self, run_id: str, log: DriverLog) -> Run:
-        """Show what a run does until it has ended, and return what became of it.
+        """Show the states and the log of a run until it has ended, and return it as it is then.
 
         Raises
         ------
         JobError
-            Where AWS no longer tells; the run itself goes on.
+            Where the run cannot be followed any longer; it goes on.
         """
-        said, linked, cancelled = "", 0, False
+        shown, linked, cancelled = "", 0, False
         while True:
             run = self.patiently(partial(self.runs.get, run_id))
-            if str(run) != said:
-                said = str(run)
-                self.screen.say(said)
+            if str(run) != shown:
+                shown = str(run)
+                self.screen.say(shown)
             if self.interrupt.asked and not cancelled and not run.final:
                 self._cancel(run_id)
                 cancelled = True
@@ -93,7 +89,7 @@ class Follower:
                 if run.final:  # a failed attempt may be followed by another
                     return run
                 continue
-            self.interrupt.wait(POLL_SECONDS)
+            self.interrupt.wait(self.patience.poll)
 
     def _cancel(self, run_id: str) -> None:
         try:
@@ -104,17 +100,17 @@ class Follower:
             self.screen.say(f"it could not be cancelled: {error}")
 
     def _end(self, run: Run, log: DriverLog) -> Run:
-        """Wait for the last of the log and for the bill, which come after the end; return the run as it is then."""
-        began, said, late = time.monotonic(), False, self.runs.late_seconds
+        """Wait for the last of the log and for the bill, which come late; return the run as it is then."""
+        began, announced, late = time.monotonic(), False, self.runs.late_seconds
         while run.final:
             waited = time.monotonic() - began
-            another = run.state == "FAILED" and run.attempt < run.attempts and waited < NEXT_ATTEMPT_SECONDS
+            another = run.state == "FAILED" and run.attempt < run.attempts and waited < self.patience.next_attempt
             if not another and (self.interrupt.asked or waited >= late or self._complete(run, log)):
                 break
-            if not said:
-                said = True
+            if not announced:
+                announced = True
                 self.screen.say(f"waiting for the last of the log and for the bill, {late:.0f} s at most")
-            self.interrupt.wait(POLL_SECONDS)
+            self.interrupt.wait(self.patience.poll)
             run = self.patiently(partial(self.runs.get, run.id))
             self._show(log, run)
         if run.final:
@@ -122,7 +118,7 @@ class Follower:
         return run
 
     def _complete(self, run: Run, log: DriverLog) -> bool:
-        if run.started is None:  # nothing was said, and nothing is billed
+        if run.started is None:  # there is no log and no bill
             return True
         return run.usage is not None and (log.has_ended(run.state, run.attempt) or log.address in self._denied)
 
@@ -134,13 +130,13 @@ class Follower:
         self._optional(look, log.address, last=ended)
 
     def _optional(self, ask: Callable[[], object], what: str = "", *, last: bool = False) -> None:
-        """Do something that following can do without; say once why it cannot be done."""
+        """Do something that a follower can do without; say once why it cannot be done."""
         if what in self._denied:
             return
         try:
             ask()
         except (UnavailableError, ExpiredError) as error:
-            if last:  # else the next look tells, or asking for the state
+            if last:  # else the next look or question reports it
                 self.screen.say(str(error))
         except JobError as error:
             self._denied |= {what} if what else set()

@@ -1,4 +1,4 @@
-"""Ctrl-C while a run is followed: the first is noted, the second leaves."""
+"""Ctrl-C while a run is followed: the first sets a flag, the second raises."""
 
 import os
 import signal
@@ -6,19 +6,26 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-# How soon a Ctrl-C is heard.
-STEP_SECONDS = 0.1
+from submit.patience import PATIENCE
 
 
 class Interrupt:
-    """A context in which the first Ctrl-C sets `asked` and says what will be done; the next raises KeyboardInterrupt.
+    """A context in which the first Ctrl-C sets `asked` and prints a message, and the next raises KeyboardInterrupt.
 
-    So a request under way is not torn, the one that starts a run least of all.
+    So Ctrl-C interrupts no request under way, above all not the one that starts a run.
+
+    Parameters
+    ----------
+    message : str
+        What to print at the first Ctrl-C.
+    notice_seconds : float
+        How soon a wait notices Ctrl-C.
     """
 
-    def __init__(self, words: str) -> None:
-        self.asked = self._heard = False
-        self._words = words
+    def __init__(self, message: str, notice_seconds: float = PATIENCE.notice) -> None:
+        self.asked = self._noticed = False
+        self._message = message
+        self._notice_seconds = notice_seconds
         self._before: Any = None
 
     def __enter__(self) -> "Interrupt":
@@ -29,18 +36,18 @@ class Interrupt:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Leave Ctrl-C to whom it was before."""
+        """Restore the handler that was there before."""
         signal.signal(signal.SIGINT, self._before)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        os.write(2, f"\n{self._words}\n".encode())  # print may be under way, and is not to be entered twice
+        os.write(2, f"\n{self._message}\n".encode())  # a print may be under way, which cannot be entered twice
 
     def wait(self, seconds: float) -> None:
-        """Wait so long, or until a Ctrl-C of which no wait knows yet."""
+        """Wait, at most until a Ctrl-C that no wait has noticed yet."""
         until = time.monotonic() + seconds
-        while time.monotonic() < until and self.asked == self._heard:
-            time.sleep(STEP_SECONDS)
-        self._heard = self.asked
+        while time.monotonic() < until and self.asked == self._noticed:
+            time.sleep(self._notice_seconds)
+        self._noticed = self.asked

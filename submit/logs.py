@@ -1,6 +1,6 @@
 """The log of a run's driver: objects of the log bucket in, the job's own lines out, each once.
 
-EMR puts the driver's stdout and stderr as .gz, whole again each time they have grown; between two looks a
+EMR writes stdout and stderr of the driver as .gz files, and replaces each whole when it has grown. Between two looks a
 file may be late, cut short, replaced by a newer one, or moved aside under a name that begins the same.
 """
 
@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from job import storage
 from submit.aws import explained
 from submit.errors import UnavailableError
 
-# What begins a line that is not the job's: log4j's layout, Java's stack traces, the JVM and what it loads.
+# How lines begin that are not the job's: log4j's layout, Java's stack traces, messages of the JVM and its libraries.
 CHATTER = re.compile(
     r"""
     \d\d(\d\d)?[/-]\d\d[/-]\d\d[ T]\d\d:\d\d:\d\d\S*\s.*\b(TRACE|DEBUG|INFO|WARN|WARNING|ERROR|FATAL)\b
@@ -27,9 +28,9 @@ CHATTER = re.compile(
     """,
     re.X,
 )
-# How the job's last words begin (`job/__main__.py`), after which no more is to be waited for.
-LAST_WORDS = {"FAILED": "error: ", "SUCCESS": "results in "}
-# Of a run that failed without a word of the job, so many lines are told.
+# How the last line of the job begins (`job/__main__.py`), after which nothing more comes.
+LAST_LINES = {"FAILED": "error: ", "SUCCESS": "results in "}
+# Lines to show of a run that failed without an error line of the job.
 TAIL_LINES = 5
 
 
@@ -42,7 +43,7 @@ class _Stream:
     shown: list[str] = field(default_factory=list)
 
     def new(self, lines: list[str]) -> list[str]:
-        """Return the lines that come after those that were shown, and count them as shown."""
+        """Return the lines after those that were shown, and count them as shown."""
         if lines == self.latest[: len(lines)]:  # nothing new, or cut short
             return []
         fresh = lines[_overlap(self.latest, lines) :]
@@ -55,8 +56,8 @@ class _Stream:
 class DriverLog:
     """The driver's log of one run.
 
-    `address` is where all its logs lie, an `s3://` address with a slash at its end; `driver` the folder in it of the
-    driver's own, of the first attempt, in `attempts/N/` of later ones.
+    `address` is the folder of all its logs, an `s3://` address with a slash at its end; `driver` is the folder below it
+    of the driver's log, for attempts after the first below `attempts/N/`.
     """
 
     s3: Any
@@ -70,9 +71,9 @@ class DriverLog:
         Parameters
         ----------
         attempt : int
-            Which attempt the run is at.
+            The current attempt of the run.
         ended : bool
-            Whether no more is expected: an unfinished last line counts then.
+            Whether no more is expected; an unfinished last line counts then.
 
         Raises
         ------
@@ -83,17 +84,17 @@ class DriverLog:
         return [line for folder in (self.driver, *folders) for line in self._look_into(folder, ended=ended)]
 
     def has_ended(self, state: str, attempt: int = 1) -> bool:
-        """Whether the job's last words were seen, for a run that ended in this state at this attempt."""
-        if state not in LAST_WORDS:
+        """Whether the job's last line was seen, for a run that ended in this state at this attempt."""
+        if state not in LAST_LINES:
             return True
         lines = [line for stream in self._streams.values() for line in stream.shown]
-        found = sum(line.startswith(LAST_WORDS[state]) for line in lines)
-        return found >= (attempt if state == "FAILED" else 1)  # each attempt that failed has said why
+        found = sum(line.startswith(LAST_LINES[state]) for line in lines)
+        return found >= (attempt if state == "FAILED" else 1)  # each failed attempt has an error line
 
     def why(self) -> list[str]:
-        """Return the job's own last lines on why it failed: its latest error, else the end of what it wrote.
+        """Return why the job failed: its latest error, else the end of its output.
 
-        On either stream: spark-submit hands on all that Python writes to its standard output.
+        On either stream: spark-submit passes all that Python writes to its standard output.
         """
         latest_first = [stream.shown for stream in reversed(self._streams.values()) if stream.shown]
         for lines in latest_first:
@@ -103,20 +104,20 @@ class DriverLog:
         return latest_first[0][-TAIL_LINES:] if latest_first else []
 
     def _look_into(self, folder: str, *, ended: bool) -> list[str]:
-        bucket, _, prefix = f"{self.address}{folder}".removeprefix("s3://").partition("/")
+        bucket, prefix = storage.split_s3(f"{self.address}{folder}")
         with explained(self.address):
             pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            found = [one for page in pages for one in page.get("Contents", [])]
+            found = [file for page in pages for file in page.get("Contents", [])]
             fresh = []
             for name in ("stderr", "stdout"):
-                files = [one for one in found if re.fullmatch(rf"{name}.*\.gz", one["Key"].removeprefix(prefix))]
+                files = [file for file in found if re.fullmatch(rf"{name}.*\.gz", file["Key"].removeprefix(prefix))]
                 stream = self._streams.setdefault((folder, name), _Stream())
-                marks = frozenset((one["Key"], one["ETag"]) for one in files)
+                marks = frozenset((file["Key"], file["ETag"]) for file in files)
                 if marks == stream.files and not ended:
                     continue
                 # Those moved aside are older than the one that still grows.
-                files.sort(key=lambda one: (one["Key"].endswith(f"/{name}.gz"), one["LastModified"], one["Key"]))
-                text = b"".join(unzip(self._get(bucket, one["Key"])) for one in files)
+                files.sort(key=lambda file: (file["Key"].endswith(f"/{name}.gz"), file["LastModified"], file["Key"]))
+                text = b"".join(unzip(self._get(bucket, file["Key"])) for file in files)
                 fresh += stream.new(own_lines(text, ended=ended))
                 stream.files = marks
         return fresh
@@ -129,7 +130,7 @@ class DriverLog:
 
 
 def unzip(content: bytes) -> bytes:
-    """Return what a .gz holds, of one that is cut short or spoilt what comes before."""
+    """Return the content of a .gz file; of a truncated or damaged one, what comes before the fault."""
     text = b""
     while content:
         member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
@@ -142,9 +143,9 @@ def unzip(content: bytes) -> bytes:
 
 
 def own_lines(text: bytes, *, ended: bool = True) -> list[str]:
-    r"""Return the job's own lines of a driver's output, without Spark's chatter and empty lines.
+    r"""Return the job's own lines of a driver's output, without those of Spark and empty ones.
 
-    Bytes that are not UTF-8 are shown as `\xNN`, as are control characters, which a terminal would obey.
+    Bytes that are not UTF-8 become `\xNN`, as do control characters, which a terminal would obey.
     """
     *lines, last = text.decode(errors="backslashreplace").replace("\r\n", "\n").split("\n")
     if ended:
@@ -154,6 +155,6 @@ def own_lines(text: bytes, *, ended: bool = True) -> list[str]:
 
 
 def _overlap(before: Sequence[str], lines: Sequence[str]) -> int:
-    """Return with how many of its first lines a text repeats the end of the text before."""
+    """Return how many of the first lines repeat the last lines before."""
     longest = min(len(before), len(lines))
     return next((size for size in range(longest, 0, -1) if before[-size:] == lines[:size]), 0)

@@ -1,4 +1,4 @@
-"""A run as the submitter knows it, wherever it takes place, and what can be asked of those that there are."""
+"""A run as the submitter knows it, on either target, and the questions that it asks about runs."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,22 +6,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from submit.cost import NodeUsage, Usage
+from job.errors import JobError
+from submit.cost import Usage
 from submit.logs import DriverLog
 
 
 @dataclass(frozen=True)
 class State:
-    """What a state of a run means, and whether it is the last."""
+    """What a state of a run means to people, and whether it is the last."""
 
     text: str
     final: bool = False
 
 
-# Those of EMR Serverless; those of steps are told in the same words.
+# The states of EMR Serverless; those of EMR steps are translated to them.
 # https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/job-states.html
 STATES = {
-    "SUBMITTED": State("handed in"),
+    "SUBMITTED": State("submitted"),
     "PENDING": State("being prepared"),
     "QUEUED": State("waiting for a run before it to end"),
     "SCHEDULED": State("workers are being started"),
@@ -31,14 +32,14 @@ STATES = {
     "FAILED": State("failed", final=True),
     "CANCELLED": State("cancelled", final=True),
 }
-# Of a first attempt there is no log yet.
+# States of a first attempt that has no log yet.
 WAITING = {"SUBMITTED", "PENDING", "QUEUED", "SCHEDULED"}
 TIMED_OUT = re.compile(r"time[ds]?[ -]?out|exceeded .*time", re.I)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the service tells of a run. Times are None until they are known, or where the service does not say."""
+    """What the service knows of a run. A time is None until it is known, or where the service does not say."""
 
     id: str
     state: str
@@ -50,16 +51,21 @@ class Run:
     created: datetime
     started: datetime | None
     ended: datetime | None
-    usage: Usage | NodeUsage | None
+    usage: Usage | None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the run has ended well."""
+        return self.state == "SUCCESS"
 
     @property
     def final(self) -> bool:
-        """Whether the run has ended; states that are new to us are taken for steps on the way."""
+        """Whether the run has ended; a state that is not in `STATES` counts as not final."""
         return self.state in STATES and STATES[self.state].final
 
     @property
     def timed_out(self) -> bool:
-        """Whether the service ended the run for its length: it passes through CANCELLING like one that is cancelled."""
+        """Whether the service ended the run at its time-out, which goes through CANCELLING too."""
         if self.state != "CANCELLED":
             return False
         seconds, minutes = self.seconds, self.timeout_minutes
@@ -68,26 +74,32 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """How long it has been at work, None before."""
+        """How long the run has been at work; None before it started."""
         if self.started is None:
             return None
         end = self.ended if self.ended is not None else datetime.now(UTC)
         return max(0.0, (end - self.started).total_seconds())
 
     def argument(self, option: str) -> str:
-        """Return what an option of the job was given in this run; empty where it was not."""
+        """Return the value of an option of the job in this run; empty where it was not given."""
         words = dict(zip(self.arguments, self.arguments[1:], strict=False))
         return words.get(option, "")
 
     def __str__(self) -> str:
         """Return `RUNNING: at work, attempt 2 of 2`."""
-        text = "timed out" if self.timed_out else STATES[self.state].text if self.state in STATES else "new to us"
+        text = (
+            "timed out"
+            if self.timed_out
+            else STATES[self.state].text
+            if self.state in STATES
+            else "unknown to this version"
+        )
         return f"{self.state}: {text}" + (f", attempt {self.attempt} of {self.attempts}" if self.attempt > 1 else "")
 
 
 @dataclass(frozen=True)
-class Line:
-    """What a list tells of a run."""
+class RunLine:
+    """A run as the list of runs shows it."""
 
     id: str
     state: str
@@ -95,23 +107,28 @@ class Line:
     name: str
 
 
+def unknown_run(run_id: str) -> JobError:
+    """Return the error for a run that the service does not know."""
+    return JobError(f"there is no run {run_id}: python -m submit list shows the runs that there are")
+
+
 class Runs(Protocol):
     """The runs of one stack. Every method raises `JobError` where AWS does not do it."""
 
     @property
     def late_seconds(self) -> float:
-        """How long after the end of a run the last of its log, and what it took, may come."""
+        """How long after the end of a run the last of its log and its bill may come."""
 
     def start(self, request: Mapping[str, Any]) -> str:
         """Start a run, or find the one that was started with the same client token; return its id."""
 
     def get(self, run_id: str) -> Run:
-        """Return what is known of a run."""
+        """Return a run."""
 
     def cancel(self, run_id: str) -> str:
-        """Ask the service to cancel a run, which takes some seconds; say in a few words what was asked for."""
+        """Ask the service to cancel a run, which takes some seconds; return a message that says what was asked."""
 
-    def list(self) -> Sequence[Line]:
+    def list(self) -> Sequence[RunLine]:
         """Return the runs that the service still knows, the newest first."""
 
     def link(self, run_id: str) -> str:

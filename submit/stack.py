@@ -1,4 +1,4 @@
-"""The stack: its name in, from its outputs where runs take place, of what size, and where their logs are."""
+"""A deployed stack: its name in; its target, the job and the size of workers out, as its outputs state them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from submit.request.targets import DEFAULT_REGION, VERSION, JobSpec, Target, Wor
 
 @dataclass(frozen=True)
 class Stack:
-    """What the outputs of a stack say."""
+    """A stack, as its outputs describe it."""
 
     name: str
     target: Target
@@ -24,7 +24,7 @@ def find(clients: Clients, name: str) -> Stack:
     Raises
     ------
     JobError
-        Where there is none, where it is another's or of another version, and whatever keeps AWS from telling.
+        Where there is none, where it is not a stack of this project or of another version, and for errors of AWS.
     """
     try:
         with explained(f"the stack {name} in {clients.region}"):
@@ -32,30 +32,30 @@ def find(clients: Clients, name: str) -> Stack:
     except JobError as error:
         if code_of(error) != "ValidationError" or "does not exist" not in str(error):
             raise
-        other = f", {DEFAULT_REGION} being where it goes by default" if clients.region != DEFAULT_REGION else ""
+        other = f" (the default is {DEFAULT_REGION})" if clients.region != DEFAULT_REGION else ""
         raise JobError(
-            f"there is no stack {name} in {clients.region}: deploy it (make deploy), or say where it is:"
-            f" --name, --region{other}, AWS_PROFILE for the account"
+            f"there is no stack {name} in {clients.region}: deploy it (make deploy), or say where it is with"
+            f" --name, --region{other}, and AWS_PROFILE for the account"
         ) from error
-    told = {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
-    return _read(name, told, found["StackStatus"])
+    given = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    return _read(name, given, found["StackStatus"])
 
 
-def _read(name: str, told: Mapping[str, str], status: str) -> Stack:
-    version = told.get("Version")
+def _read(name: str, given: Mapping[str, str], status: str) -> Stack:
+    version = given.get("Version")
     if version is None:
         raise JobError(
-            f"the stack {name} ({status}) does not say where runs take place: it is not deployed in full"
-            " (make deploy), or is no stack of this project (--name)"
+            f"the stack {name} ({status}) has no output Version: it is not fully deployed (make deploy), or is no stack"
+            " of this project (--name)"
         )
     if version != VERSION:
         raise JobError(
-            f"the stack {name} is of version {version} and this submitter of version {VERSION}: deploy the stack from"
-            " this checkout (make deploy), or submit from the one that it was deployed from"
+            f"the stack {name} has version {version} and this submitter version {VERSION}: deploy the stack from this"
+            " checkout (make deploy), or submit from the checkout that deployed it"
         )
     try:
-        return Stack(name, *read_outputs(told))
+        return Stack(name, *read_outputs(given))
     except (KeyError, ValueError) as error:
         raise JobError(
-            f"the stack {name} says version {VERSION}, but not its own output {error}: make deploy"
+            f"the stack {name} has version {VERSION}, but not the output {error}: deploy it again (make deploy)"
         ) from None

@@ -1,1 +1,1 @@
-"""Requests: what the stack tells in its outputs, and what is sent to EMR. Pure functions; no boto3, no CDK."""
+"""Requests to EMR, made from the outputs of the stack. Pure functions; no boto3, no CDK."""

@@ -1,4 +1,4 @@
-"""What is sent to EMR on EC2: RunJobFlow for a new cluster with a step, AddJobFlowSteps for a running one."""
+"""The requests to EMR on EC2: RunJobFlow for a new cluster with a step, AddJobFlowSteps for a running one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 from submit.request.spark import conf, job_arguments, job_environment, spark_settings
 from submit.request.targets import Cluster, JobSpec, Workers
 
-# Where the bootstrap action installs what the job imports, with a Python of its own in bin/python.
+# Where the bootstrap action installs the imports of the job, with a Python of their own in bin/python.
 INSTALLED = "/opt/fruits"
-# AmazonEMRServicePolicy_v2 lets EMR act on what bears this tag, and on nothing else.
+# AmazonEMRServicePolicy_v2 lets EMR act on resources with this tag, and on nothing else.
 MANAGED_TAG = "for-use-with-amazon-emr-managed-policies"
-# By which a cluster is known as this stack's, to policies too.
+# Marks a cluster as this stack's, for policies too.
 STACK_TAG = "stack"
-# A task fleet that finds no spot capacity for so long takes on-demand instances, at the start of the cluster.
+# Time without spot capacity after which a task fleet takes on-demand instances, at the start of the cluster.
 SPOT_MINUTES = 15
-# A step that is told to end has so long until it is killed.
+# Time from the request to end a step until it is killed.
 GRACE_SECONDS = 60
 TOKEN_VARIABLE = "CLIENT_TOKEN"  # noqa: S105 - a variable's name
 
@@ -27,20 +27,21 @@ def run_job_flow(
     Parameters
     ----------
     cluster, job, workers : Cluster, JobSpec, Workers
-        How, what, and how many nodes there may be: the driver's, one for an executor on demand, others from spot.
+        How the cluster is made, what runs on it, and the size and number of its nodes. The primary node and one core
+        node are on-demand; task nodes are spot.
     step : mapping
-        What `step` has returned.
+        The result of `step`.
     keep_alive : bool
-        Whether it waits for more steps, until it was idle for too long; else it ends with this one.
+        Whether it waits for more steps, until it was idle for too long; else it ends with this step.
 
     Returns
     -------
     dict
         Parameters of `RunJobFlow` as boto3 takes them.
     """
-    most = workers.max_executors
+    max_executors = workers.max_executors
     fleets = [_fleet(cluster, workers, "MASTER", on_demand=1), _fleet(cluster, workers, "CORE", on_demand=1)]
-    if most > 1:
+    if max_executors > 1:
         fleets.append(_fleet(cluster, workers, "TASK", spot=1))
     request = {
         "Name": step["Name"],
@@ -66,7 +67,7 @@ def run_job_flow(
             }
         ],
         "Steps": [{**step, "ActionOnFailure": "CONTINUE" if keep_alive else "TERMINATE_CLUSTER"}],
-        # Spark's application master must not go with a spot node.
+        # Spark's application master must not disappear with a spot node.
         "Configurations": [
             {
                 "Classification": "yarn-site",
@@ -83,7 +84,7 @@ def run_job_flow(
             "ComputeLimits": {
                 "UnitType": "InstanceFleetUnits",
                 "MinimumCapacityUnits": 1,
-                "MaximumCapacityUnits": most,
+                "MaximumCapacityUnits": max_executors,
                 "MaximumOnDemandCapacityUnits": 1,
                 "MaximumCoreCapacityUnits": 1,
             }
@@ -99,7 +100,7 @@ def run_job_flow(
 
 
 def add_job_flow_steps(cluster_id: str, step: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request that adds what `step` has returned to a running cluster."""
+    """Return the request that adds a step to a running cluster."""
     return {"JobFlowId": cluster_id, "Steps": [{**step, "ActionOnFailure": "CONTINUE"}]}
 
 
@@ -108,15 +109,15 @@ def step(
 ) -> dict[str, Any]:
     """Return the step that runs the whole job on a cluster.
 
-    The driver is the step's own process, on the primary node: so its log is the step's, and it ends with the step.
-    EMR has no time-out for steps and no token for requests, so the step bears both.
+    The driver is the process of the step, on the primary node: its log is that of the step, and it ends with it.
+    EMR has no time-out for steps and no token for requests, so the step contains both.
 
     Parameters
     ----------
     job, workers, client_token, options
         As for `start_job_run`.
     name : str
-        Of the stack: its alerts know runs by it.
+        Name of the stack, by which its alerts find runs.
     """
     variables = job_environment(job) | {TOKEN_VARIABLE: client_token}
     settings = {**spark_settings(job, workers), "spark.pyspark.python": f"{INSTALLED}/bin/python"}
@@ -135,7 +136,7 @@ def step(
 
 
 def _fleet(cluster: Cluster, workers: Workers, kind: str, *, on_demand: int = 0, spot: int = 0) -> dict[str, Any]:
-    """Return a fleet of nodes of any of the cluster's instance types, each of which counts as one unit."""
+    """Return a fleet of nodes, each of any of the instance types and one unit of capacity."""
     disk = {"VolumeSpecification": {"VolumeType": "gp3", "SizeInGB": workers.disk_gb}, "VolumesPerInstance": 1}
     fleet = {
         "Name": kind.lower(),
@@ -143,8 +144,8 @@ def _fleet(cluster: Cluster, workers: Workers, kind: str, *, on_demand: int = 0,
         "TargetOnDemandCapacity": on_demand,
         "TargetSpotCapacity": spot,
         "InstanceTypeConfigs": [
-            {"InstanceType": one, "WeightedCapacity": 1, "EbsConfiguration": {"EbsBlockDeviceConfigs": [disk]}}
-            for one in cluster.instance_types.split(",")
+            {"InstanceType": name, "WeightedCapacity": 1, "EbsConfiguration": {"EbsBlockDeviceConfigs": [disk]}}
+            for name in cluster.instance_types.split(",")
         ],
     }
     if spot:

@@ -1,4 +1,4 @@
-"""What is sent to EMR Serverless: StartJobRun, by the submitter or by EventBridge Scheduler."""
+"""The request to EMR Serverless, StartJobRun, for the submitter and for EventBridge Scheduler."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from submit.request.spark import conf, job_arguments, job_environment, spark_settings
 from submit.request.targets import Application, JobSpec, Workers
 
-# Where the archive is unpacked in each worker's working folder.
+# Folder below each worker's working folder into which the archive is unpacked.
 DEPENDENCIES = "deps"
 
 
@@ -23,13 +23,13 @@ def start_job_run(
     Parameters
     ----------
     application, job, workers : Application, JobSpec, Workers
-        Where, what, and of what size.
+        The application, what runs on it, and the size of its workers.
     client_token : str
         The service starts one run for each token, however often it is sent.
     options : sequence of str
         More options of `python -m job run`, such as `["--variance", "0.95"]`.
     name : str
-        What the run is called in the console.
+        Name of the run in the console.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def start_job_run(
 
 def application_settings(job: JobSpec, workers: Workers) -> dict[str, str]:
     """Return the settings of Spark for a run on EMR Serverless, in text as spark-submit takes them."""
-    # EMR's own Python runs the job; what it imports lies in the archive.
+    # EMR's own Python runs the job; its imports come from the archive.
     environment = {"PYTHONPATH": f"./{DEPENDENCIES}", **job_environment(job)}
     return {
         **spark_settings(job, workers),

@@ -1,18 +1,18 @@
-"""What Spark and the job are told, wherever the run takes place: a job and workers in, settings and words out."""
+"""Settings of Spark and arguments of the job, on either target: a job and workers in, settings and words out."""
 
 from collections.abc import Mapping, Sequence
 
 from submit.request.targets import JobSpec, Workers
 
-# Beside each core's Python worker (300 MB and three times the largest picture, 200 MB at 50 megapixels) there is
-# little for the JVM to do: no vector passes through it. 5/8 of the least that EMR has, 2 GB a core, are 1.25 GB.
+# The Python worker of each core takes 300 MB and three times the largest image, 200 MB at 50 megapixels. The JVM needs
+# little beside it: no vector passes through it. 5/8 of the smallest size of EMR, 2 GB a core, are 1.25 GB.
 PYTHON_SHARE = 5 / 8
-# The driver's JVM collects the moments, at most 32 of 13 MB, and hands them to Python: half for each.
+# The JVM of the driver collects the moments, at most 32 of 13 MB, and passes them to Python: half for each.
 DRIVER_PYTHON_SHARE = 1 / 2
 
 
 def spark_settings(job: JobSpec, workers: Workers) -> dict[str, str]:
-    """Return the settings of Spark for a run, wherever it takes place."""
+    """Return the settings of Spark for a run on either target."""
     heap, python = _memory(workers, PYTHON_SHARE)
     driver_heap, driver_python = _memory(workers, DRIVER_PYTHON_SHARE)
     return {
@@ -26,21 +26,21 @@ def spark_settings(job: JobSpec, workers: Workers) -> dict[str, str]:
         "spark.dynamicAllocation.enabled": "true",
         "spark.dynamicAllocation.initialExecutors": "1",
         "spark.dynamicAllocation.minExecutors": "1",
-        # Without it the service's own bound is without end.
+        # The default of the service has no bound.
         "spark.dynamicAllocation.maxExecutors": str(workers.max_executors),
         "spark.sql.session.timeZone": "UTC",
-        # The job has no tables: without this EMR may ask Glue for its catalog, which the role may not.
+        # The job has no tables: without this EMR may ask Glue for its catalog, which the role does not allow.
         "spark.sql.catalogImplementation": "in-memory",
     }
 
 
 def job_environment(job: JobSpec) -> dict[str, str]:
-    """Return the variables that driver and executors need: a core each is one thread's, and where S3 is."""
+    """Return the environment of driver and executors: one thread a core, and the region of S3."""
     return {"OMP_NUM_THREADS": "1", "AWS_DEFAULT_REGION": job.region}
 
 
 def _memory(workers: Workers, python_share: float) -> tuple[str, str]:
-    """Return the JVM's heap and what is left beside it, as Spark writes them; together they are the worker's memory."""
+    """Return the heap of the JVM and the memory beside it, as Spark writes them: together the worker's memory."""
     megabytes = workers.memory_gb * 1024
     python = round(megabytes * python_share)
     return f"{megabytes - python}m", f"{python}m"
@@ -52,5 +52,5 @@ def conf(settings: Mapping[str, str]) -> list[str]:
 
 
 def job_arguments(job: JobSpec, options: Sequence[str]) -> list[str]:
-    """Return what the job is told, in words."""
+    """Return the arguments of the job."""
     return ["run", "--images", job.images, "--model", job.model, "--output", job.results, *options]

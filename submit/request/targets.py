@@ -1,35 +1,35 @@
-"""Where runs take place, of what size, on what: what the stack tells the submitter in its outputs."""
+"""The contract between the stack and the submitter: target, job and size of workers, as outputs of the stack."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-# Of what the stack tells the submitter in its outputs: another number is another contract.
+# Of the outputs: another number is another contract.
 VERSION = "2"
 
-# Of a stack that is told neither; where submit looks that is told neither.
+# Name and region of a stack that is deployed without them, and where the submitter looks for it.
 DEFAULT_NAME = "fruits"
 DEFAULT_REGION = "eu-west-3"
-# What EMR Serverless allows, from and to; a step on a cluster is bounded the same way.
+# What EMR Serverless allows, at least and at most; a step on a cluster has the same bounds.
 TIMEOUT_MINUTES = (5, 1_000_000)
 
-# What EMR Serverless has: vCPUs of a worker -> its memory in GB from, to, in steps of.
+# Sizes of workers of EMR Serverless: vCPUs -> memory in GB, at least, at most, in steps of.
 # https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/app-behavior.html#worker-configs
 WORKER_MEMORY_GB = {1: (2, 8, 1), 2: (4, 16, 1), 4: (8, 30, 1), 8: (16, 60, 4), 16: (32, 120, 8)}
 
-# What a general-purpose EC2 instance is called after its family: vCPUs -> size. Smaller ones EMR does not take.
+# Size of a general-purpose EC2 instance by its vCPUs. EMR does not accept smaller ones.
 INSTANCE_SIZES = {4: "xlarge", 8: "2xlarge", 16: "4xlarge"}
-# Of an instance's 4 GB a vCPU YARN gives out 3 at least (12 of 16, 24 of 32, 56 of 64 GB).
+# YARN gives out at least 3 of an instance's 4 GB a vCPU (12 of 16, 24 of 32, 56 of 64 GB).
 # https://docs.aws.amazon.com/emr/latest/ReleaseGuide/emr-hadoop-task-config.html
 YARN_GB_A_VCPU = 3
 
-# A run that fails is tried once more, from the beginning: what was committed is not done again.
+# A failed run is tried once more, from the beginning: committed work is not repeated.
 MAX_ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
 class Workers:
-    """The size of a worker, the driver's included, and how much all may be together."""
+    """The size of each worker and of the driver, and the vCPUs of all of them together."""
 
     vcpu: int
     memory_gb: int
@@ -38,26 +38,26 @@ class Workers:
 
     @property
     def max_executors(self) -> int:
-        """Return how many executors there may be beside the driver."""
+        """The number of executors that fit beside the driver."""
         return self.max_vcpu // self.vcpu - 1
 
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What runs, on what: what the stack gives as outputs, wherever the run takes place.
+    """What a run executes, reads and writes, on either target.
 
     Attributes
     ----------
     job_role : str
-        ARN of the role that a run takes on.
+        ARN of the role that a run assumes.
     entry_point, job_zip, dependencies, model : str
         `s3://` addresses of entry.py, job.zip, the dependency archive (.tgz) and the model folder (.zip).
     images, results, logs : str
-        `s3://` addresses of the pictures, of all that is written, and of the logs.
+        `s3://` addresses of the images, the results and the logs.
     region : str
         AWS region.
     timeout_minutes : int
-        When a run is ended that takes too long.
+        Time after which the service ends a run.
     """
 
     job_role: str
@@ -74,7 +74,7 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class Application:
-    """Where runs take place on EMR Serverless."""
+    """EMR Serverless as the target of runs."""
 
     compute: ClassVar[str] = "serverless"
     attempts: ClassVar[int] = MAX_ATTEMPTS
@@ -84,22 +84,22 @@ class Application:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where runs take place on EMR on EC2: all that a cluster is started with.
+    """EMR on EC2 as the target of runs: everything that a cluster is started with.
 
     Attributes
     ----------
     release : str
         EMR release.
     instance_types, subnets : str
-        Of which each node may be, and where; separated by commas.
+        Instance types that a node may have, and subnets that it may be in, separated by commas.
     service_role, instance_profile, security_configuration : str
-        Names of what EMR itself, and each node, acts as, and of how disks and connections are encrypted.
+        Names of the role of EMR itself, of the profile of each node, and of the configuration of encryption.
     node_group, service_group : str
-        Security groups of the nodes, and of EMR's own way to them.
+        Security groups of the nodes, and of EMR's access to them.
     installer, dependencies_sha256 : str
         `s3://` address of the bootstrap action, and the hexadecimal SHA-256 of the archive that it installs.
     idle_minutes : int
-        After so long without a step a cluster that is kept ends.
+        Idle time after which a cluster that is kept terminates.
     """
 
     compute: ClassVar[str] = "cluster"
@@ -120,27 +120,25 @@ class Cluster:
 
 
 Target = Application | Cluster
-TARGETS: dict[str, type[Application] | type[Cluster]] = {one.compute: one for one in (Application, Cluster)}
+TARGETS: dict[str, type[Application] | type[Cluster]] = {kind.compute: kind for kind in (Application, Cluster)}
 
 
 def outputs(target: Target, job: JobSpec, workers: Workers) -> dict[str, str]:
-    """Return what the stack tells the submitter: names of outputs, and their values as text."""
-    told: dict[str, Any] = {"version": VERSION, "target": target.compute}
+    """Return the outputs of the stack for the submitter: their names, and their values as text."""
+    values: dict[str, Any] = {"version": VERSION, "target": target.compute}
     for part in (target, job, workers):
-        told |= {option.name: getattr(part, option.name) for option in fields(part)}
-    return {_output(name): str(value) for name, value in told.items()}
+        values |= {field.name: getattr(part, field.name) for field in fields(part)}
+    return {_output(name): str(value) for name, value in values.items()}
 
 
-def read_outputs(told: Mapping[str, str]) -> tuple[Target, JobSpec, Workers]:
-    """Return what `outputs` was given, from what it returned. Raises `KeyError` for a name that is not there."""
+def read_outputs(given: Mapping[str, str]) -> tuple[Target, JobSpec, Workers]:
+    """Return target, job and workers from outputs of a stack. Raises `KeyError` for an output that is missing."""
 
     def read(kind: Any) -> Any:
-        values = {option.name: told[_output(option.name)] for option in fields(kind)}
-        return kind(
-            **{one.name: int(values[one.name]) if one.type is int else values[one.name] for one in fields(kind)}
-        )
+        texts = {field: given[_output(field.name)] for field in fields(kind)}
+        return kind(**{field.name: int(text) if field.type is int else text for field, text in texts.items()})
 
-    return read(TARGETS[told["Target"]]), read(JobSpec), read(Workers)
+    return read(TARGETS[given["Target"]]), read(JobSpec), read(Workers)
 
 
 def _output(name: str) -> str:

@@ -9,24 +9,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+import botocore.session
 import pytest
 from botocore.loaders import Loader
 
-from submit import emr_ec2 as steps
-from submit import emr_serverless as job_runs
-from submit import follow, interrupt
+from submit import aws
 from submit.__main__ import main
+from submit.patience import Patience
 from tests.submit.emr import APPLICATION, Emr, emr_server
 
 REGION = "eu-west-3"
+# The models of the services are read once for all tests.
 LOADER = Loader(include_default_search_paths=True)
+QUICK = Patience(poll=0.02, next_attempt=0.3, late_serverless=0.3, late_cluster=0.3, notice=0.01)
 
 
-def make_stack(client: Any, name: str, told: dict[str, str]) -> None:
-    """Have CloudFormation make a stack that says this in its outputs."""
+def make_stack(client: Any, name: str, outputs: dict[str, str]) -> None:
+    """Have CloudFormation make a stack with these outputs."""
     template = {
         "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
-        "Outputs": {key: {"Value": value} for key, value in told.items()},
+        "Outputs": {key: {"Value": value} for key, value in outputs.items()},
     }
     client.create_stack(StackName=name, TemplateBody=json.dumps(template))
 
@@ -40,7 +42,7 @@ class Cloud:
     s3: Any
     cloudformation: Any
     bucket: str
-    told: dict[str, str]
+    outputs: dict[str, str]
 
     def put(self, key: str, content: bytes) -> None:
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=content)
@@ -53,7 +55,7 @@ class Cloud:
 
 @pytest.fixture
 def environment(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Point the AWS libraries to the server, and away from whatever this machine may know; have nobody wait."""
+    """Point the AWS libraries to the server, and away from the configuration of this machine."""
     variables = {
         "AWS_ENDPOINT_URL": moto_endpoint,
         "AWS_ACCESS_KEY_ID": "testing",
@@ -67,16 +69,9 @@ def environment(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(unset, raising=False)
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
-    monkeypatch.setattr(follow, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(job_runs, "LATE_SECONDS", 0.3)
-    monkeypatch.setattr(steps, "LATE_SECONDS", 0.3)
-    monkeypatch.setattr(follow, "NEXT_ATTEMPT_SECONDS", 0.3)
-    # The services' models are read once for all tests: only speed.
-    monkeypatch.setattr("botocore.session.create_loader", lambda *_: LOADER)
-    monkeypatch.setattr(interrupt, "STEP_SECONDS", 0.01)
 
 
-# What a stack says of where runs take place, as `cdk deploy` leaves it.
+# The outputs of a stack that differ from target to target.
 TARGET_OUTPUTS = {
     "serverless": {"ApplicationId": APPLICATION},
     "cluster": {
@@ -101,7 +96,7 @@ def deployed(target: str, emr: Emr) -> Iterator[Cloud]:
     name = f"fruits-{uuid.uuid4().hex[:8]}"
     s3, cloudformation = boto3.client("s3"), boto3.client("cloudformation")
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
-    told = {
+    outputs = {
         "Version": "2",
         "Target": target,
         **TARGET_OUTPUTS[target],
@@ -110,7 +105,7 @@ def deployed(target: str, emr: Emr) -> Iterator[Cloud]:
         "JobZip": "s3://code/2.zip",
         "Dependencies": "s3://code/3.tgz",
         "Model": "s3://code/4.zip",
-        "Images": f"s3://{name}/pictures",
+        "Images": f"s3://{name}/images",
         "Results": f"s3://{name}/results",
         "Region": REGION,
         "TimeoutMinutes": "720",
@@ -120,8 +115,8 @@ def deployed(target: str, emr: Emr) -> Iterator[Cloud]:
         "MaxVcpu": "16",
         "Logs": f"s3://{name}/emr",
     }
-    make_stack(cloudformation, name, told)
-    yield Cloud(name, emr, s3, cloudformation, name, told)
+    make_stack(cloudformation, name, outputs)
+    yield Cloud(name, emr, s3, cloudformation, name, outputs)
     cloudformation.delete_stack(StackName=name)
 
 
@@ -147,12 +142,30 @@ Submit = Callable[..., Done]
 
 
 def submitting(name: str, capsys: pytest.CaptureFixture[str]) -> Submit:
-    """Return a function that runs `python -m submit` with these arguments in this process, on a stack."""
+    """Return a function that runs `python -m submit` with these arguments in this process, on a stack.
 
-    def run(*arguments: str, name: str | None = name) -> Done:
+    Its options are `attempts`, how often each call to AWS is tried; `patience`; and `prepare`, which is called with the
+    clients before they are used.
+    """
+
+    def run(
+        *arguments: str,
+        name: str | None = name,
+        attempts: int = aws.ATTEMPTS_A_CALL,
+        patience: Patience = QUICK,
+        prepare: Callable[[aws.Clients], None] = lambda _: None,
+    ) -> Done:
+        def connect(region: str | None) -> aws.Clients:
+            session = botocore.session.get_session()
+            session.register_component("data_loader", LOADER)
+            clients = aws.connect(region, attempts=attempts, session=session)
+            prepare(clients)
+            return clients
+
         capsys.readouterr()
+        words = [*arguments, *(["--name", name] if name else [])]
         try:
-            status = main([*arguments, *(["--name", name] if name else [])])
+            status = main(words, connect=connect, patience=patience)
         except SystemExit as exit_:  # argparse
             status = int(exit_.code or 0)
         out, err = capsys.readouterr()

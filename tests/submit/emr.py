@@ -75,6 +75,8 @@ class Emr(ThreadingHTTPServer):
         # Operation, path and body of all that was asked, in order.
         self.asked: list[tuple[str, str, bytes]] = []
         self.lock = threading.RLock()
+        # Whether connections are kept open for more requests.
+        self.keep_alive = True
 
     @property
     def url(self) -> str:
@@ -158,6 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement
 
     def _do(self) -> None:
+        self.close_connection = self.close_connection or not self.server.keep_alive
         path = self.path.split("?")[0]
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         operation, run_id = self._operation(path)

@@ -3,14 +3,13 @@
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
 
-from submit import aws, follow
-from submit import emr_ec2 as steps
-from tests.submit.conftest import RUN_JSON, Cloud, Submit, deployed, submitting
+from submit.patience import PATIENCE
+from tests.submit.conftest import QUICK, RUN_JSON, Cloud, Submit, deployed, submitting
 from tests.submit.emr import THROTTLED, Answer
 from tests.submit.flows import Flows, flow_server
 from tests.submit.test_terminal import terminal
@@ -65,8 +64,8 @@ def test_a_run_is_followed_from_the_cluster_to_its_results_and_its_price(stage: 
     assert lines[:2] == ["images  s3://pictures", "results in s3://results"]
     told = dict(line.split(None, 1) for line in lines[3:])
     assert told["run"] == RUN
-    assert told["images"] == "7 listed: 6 ok, 1 rejected; 2 known from before, 5 new"
-    assert "of spot at an assumed 40% of that price), by the prices of us-west-2" in told["billed"]
+    assert told["images"] == "7 listed: 6 ok, 1 rejected; 2 reused, 5 new"
+    assert "spot at an assumed 40% of that price), by the prices of us-west-2" in told["billed"]
     assert stage.emr.terminated == []  # it ends by itself
 
 
@@ -124,7 +123,7 @@ def test_a_step_that_takes_too_long_ends_with_a_status_of_its_own(stage: Stage) 
     stage.emr.moments = [("RUNNING", "RUNNING"), late, ("TERMINATED_WITH_ERRORS", "FAILED")]
     done = stage.submit()
     assert done.status == 4
-    assert f"the run {RUN} was ended by the service at its time-out of 720 minutes" in done.err
+    assert f"the service ended the run {RUN} at its time-out of 720 minutes" in done.err
 
 
 def test_ctrl_c_cancels_the_step_and_terminates_the_cluster_that_it_has_started(stage: Stage) -> None:
@@ -187,11 +186,8 @@ def test_a_start_that_is_refused_for_a_moment_is_tried_again(stage: Stage, fault
     assert len(stage.emr.clusters) == 1
 
 
-def test_a_cluster_whose_answer_was_lost_is_found_and_not_started_again(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """EMR knows no tokens: what was started is looked for before it is asked for again."""
-    monkeypatch.setattr(follow, "LOST_SECONDS", 1.0)
+def test_a_cluster_whose_answer_was_lost_is_found_and_not_started_again(stage: Stage) -> None:
+    """EMR has no tokens: the submitter looks for its cluster before it asks for one again."""
     answer = stage.emr.answer
 
     def lose(operation: str, run_id: str, body: bytes) -> object:
@@ -199,13 +195,13 @@ def test_a_cluster_whose_answer_was_lost_is_found_and_not_started_again(
         return Answer(500, "InternalServerException", "lost") if operation == "RunJobFlow" else found
 
     stage.emr.answer = lose  # type: ignore[assignment, method-assign]
-    done = stage.submit("--detach", "--client-token", "mine")
+    done = stage.submit("--detach", "--client-token", "mine", patience=replace(QUICK, lost=1.0))
     assert (done.status, done.out) == (0, f"{RUN}\n"), done.err
     assert stage.submit("--detach", "--client-token", "mine").out == f"{RUN}\n"
     assert (len(stage.emr.clusters), stage.emr.count("RunJobFlow")) == (1, 1)
 
 
-def test_verbs_tell_of_steps_in_the_same_words(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verbs_show_steps_in_the_same_words(stage: Stage) -> None:
     stage.emr.moments = [("RUNNING", "RUNNING"), ("RUNNING", "RUNNING")]
     stage.submit("--keep-alive", "--detach")
     stage.emr.moments = []
@@ -219,9 +215,8 @@ def test_verbs_tell_of_steps_in_the_same_words(stage: Stage, monkeypatch: pytest
     # A second step waits for the first.
     assert "state      QUEUED: waiting for a run before it to end" in stage.submit("status", "j-CLUSTER0/s-STEP1").out
     assert "billed     not known yet" in stage.submit("cost", RUN).out
-    monkeypatch.setattr(aws, "ATTEMPTS_A_CALL", 1)
     stage.emr.faults["ListClusters"] = [Answer(400, "AccessDeniedException", "no")]
-    assert "not allowed: elasticmapreduce:ListClusters" in stage.submit("list").err
+    assert "not allowed: elasticmapreduce:ListClusters" in stage.submit("list", attempts=1).err
 
 
 @pytest.mark.parametrize("run", ["00run", "j-NONE/s-STEP0", f"{RUN[:-1]}9"])
@@ -240,7 +235,7 @@ def test_nodes_are_billed_by_the_hour_and_by_their_market(stage: Stage) -> None:
     stage.submit("status", RUN)
     cluster.created, cluster.ended = 1_700_000_000.0, 1_700_000_000.0 + 2 * 3600
     # Three nodes of 4 vCPUs for two hours, one from spot.
-    assert "(16.00 vCPU-hours on demand, 8.00 of spot" in stage.submit("cost", RUN).out
+    assert "(16.00 vCPU-hours on-demand, 8.00 spot" in stage.submit("cost", RUN).out
 
 
 @pytest.mark.parametrize(
@@ -267,4 +262,4 @@ def test_what_is_for_clusters_is_refused_elsewhere(cloud: Cloud, submit: Submit)
 
 
 def test_late_logs_are_waited_for_as_long_as_clusters_take() -> None:
-    assert steps.LATE_SECONDS >= 300
+    assert PATIENCE.late_cluster >= 300

@@ -2,16 +2,18 @@
 
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
-from submit import aws, follow, logs
-from submit import emr_serverless as job_runs
-from submit.errors import DeniedError
-from tests.submit.conftest import REGION, Cloud, Submit, make_stack
+from submit import aws
+from submit.aws import Clients
+from tests.submit.conftest import QUICK, REGION, Cloud, Submit, make_stack
 from tests.submit.emr import EXPIRED, THROTTLED, Answer, Emr, Lost, serving
 
 STDERR = "26/11/25 01:02:03 INFO SparkContext: chatter\nimages  s3://pictures\n"
@@ -43,7 +45,7 @@ def test_a_run_is_followed_to_its_results_and_its_price(
     assert done.status == 0, done.err
     said = [line for line in done.err.splitlines() if line.split(":")[0] in cloud_states()]
     assert said == [
-        "SUBMITTED: handed in",
+        "SUBMITTED: submitted",
         "QUEUED: waiting for a run before it to end",
         "SCHEDULED: workers are being started",
         "RUNNING: at work",
@@ -58,7 +60,7 @@ def test_a_run_is_followed_to_its_results_and_its_price(
         "results in s3://results: run.json",
     ]
     told = dict(line.split(None, 1) for line in lines[5:])
-    assert told["images"] == "7 listed: 6 ok, 1 rejected; 2 known from before, 5 new"
+    assert told["images"] == "7 listed: 6 ok, 1 rejected; 2 reused, 5 new"
     assert told["results"] == f"s3://{cloud.bucket}/results"
     # 2 x 0.052624 + 4 x 0.0057785
     assert told["billed"].startswith("about 0.13 USD (2.00 vCPU-hours, 4.00 GB-hours), by the prices of us-west-2")
@@ -100,15 +102,12 @@ def test_a_job_that_fails_before_it_can_speak_is_told_by_its_log_or_by_the_servi
     assert "ModuleNotFoundError: No module named 'job'" in submit().err.split("error: ")[-1]
 
 
-def test_a_log_that_comes_after_the_end_is_waited_for(
-    cloud: Cloud, submit: Submit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(job_runs, "LATE_SECONDS", 20)
+def test_a_log_that_comes_after_the_end_is_waited_for(cloud: Cloud, submit: Submit) -> None:
     late = partial(cloud.log, RUN, "error: so it was\n")
     failed = {"state": "FAILED", "retryPolicy": {"maxAttempts": 1}}
     cloud.emr.steps = ["RUNNING", *[failed] * 30, late, failed]
     started = time.monotonic()
-    done = submit()
+    done = submit(patience=replace(QUICK, late_serverless=20))
     assert (done.status, f"the run {RUN} failed: so it was" in done.err) == (1, True)
     assert time.monotonic() - started < 10  # and no longer
 
@@ -120,7 +119,7 @@ def test_a_bill_that_comes_later_is_waited_for_a_while(cloud: Cloud, submit: Sub
     cloud.emr.steps = ["RUNNING", log, none, none, {"billedResourceUtilization": bill}]
     assert "(1.00 vCPU-hours, 2.00 GB-hours)" in submit().out
     cloud.emr.steps = ["RUNNING", none]
-    assert "billed     not known yet; later by python -m submit cost 00run0001" in submit().out
+    assert "billed     not known yet; ask later with python -m submit cost 00run0001" in submit().out
 
 
 def test_a_second_attempt_is_followed_and_its_log_too(cloud: Cloud, submit: Submit) -> None:
@@ -140,10 +139,7 @@ def test_a_second_attempt_is_followed_and_its_log_too(cloud: Cloud, submit: Subm
     assert "RUNNING: at work, attempt 2 of 2" in done.err
 
 
-def test_why_the_last_attempt_failed_is_what_is_told(
-    cloud: Cloud, submit: Submit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(job_runs, "LATE_SECONDS", 20)
+def test_the_error_is_that_of_the_last_attempt(cloud: Cloud, submit: Submit) -> None:
     cloud.emr.steps = [
         "RUNNING",
         partial(cloud.log, RUN, "error: a worker was lost\n"),
@@ -152,14 +148,14 @@ def test_why_the_last_attempt_failed_is_what_is_told(
         partial(cloud.log, RUN, "error: and once more\n", "attempts/2/SPARK_DRIVER/stderr.gz"),
     ]
     started = time.monotonic()
-    assert f"the run {RUN} failed: and once more" in submit().err
+    assert f"the run {RUN} failed: and once more" in submit(patience=replace(QUICK, late_serverless=20)).err
     assert time.monotonic() - started < 10
 
 
 def test_a_state_that_is_new_to_us_is_no_end(cloud: Cloud, submit: Submit) -> None:
     cloud.emr.steps = ["POLISHING", "RUNNING", partial(cloud.log, RUN, "results in x\n", STDOUT), "SUCCESS"]
     done = submit()
-    assert (done.status, "POLISHING: new to us" in done.err) == (0, True)
+    assert (done.status, "POLISHING: unknown to this version" in done.err) == (0, True)
 
 
 def test_a_run_that_waits_for_long_is_said_once(cloud: Cloud, submit: Submit) -> None:
@@ -191,26 +187,32 @@ def test_a_run_that_takes_too_long_ends_with_a_status_of_its_own(
     cloud.emr.steps = ["RUNNING", "CANCELLING", {"state": "CANCELLED", **end}]
     done = submit()
     assert done.status == 4
-    assert f"the run {RUN} was ended by the service at its time-out of 720 minutes" in done.err
+    assert f"the service ended the run {RUN} at its time-out of 720 minutes" in done.err
     assert "CANCELLED: timed out" in done.err
 
 
-def test_the_log_may_be_closed_to_us_and_the_run_is_followed_all_the_same(
-    cloud: Cloud, submit: Submit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def deny(*_: object, **__: object) -> list[str]:
-        raise DeniedError("not allowed: s3:ListBucket on s3://logs")
+def listing_logs_raises(error: Exception) -> Callable[[Clients], None]:
+    """Return what has listing the bucket of logs fail, as `submit` takes it to prepare the clients."""
 
-    monkeypatch.setattr(logs.DriverLog, "look", deny)
+    def fail(params: dict[str, Any], **_: object) -> None:
+        if "/jobs/" in params["url"] or "%2Fjobs%2F" in params["url"] or "jobs" in str(params["query_string"]):
+            raise error
+
+    def prepare(clients: Clients) -> None:
+        clients.s3.meta.events.register("before-call.s3.ListObjectsV2", fail)
+
+    return prepare
+
+
+def test_a_run_whose_log_is_denied_is_followed_all_the_same(cloud: Cloud, submit: Submit) -> None:
+    denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "Access Denied"}}, "ListObjectsV2")
     cloud.emr.steps = ["RUNNING", "RUNNING", "SUCCESS"]
-    done = submit()
-    assert (done.status, done.err.count("not allowed: s3:ListBucket on s3://logs")) == (0, 1)
+    done = submit(prepare=listing_logs_raises(denied))
+    log = f"s3://{cloud.bucket}/emr/applications/00application01/jobs/{RUN}/"
+    assert (done.status, done.err.count(f"not allowed: s3:ListBucket on {log}")) == (0, 1)
 
 
-def test_faults_of_a_bad_day_are_waited_out(
-    cloud: Cloud, submit: Submit, monkeypatch: pytest.MonkeyPatch, results: object
-) -> None:
-    monkeypatch.setattr(aws, "ATTEMPTS_A_CALL", 1)
+def test_faults_of_a_bad_day_are_waited_out(cloud: Cloud, submit: Submit, results: object) -> None:
     bad: list[Answer | Lost] = [
         THROTTLED,
         Lost(),
@@ -220,17 +222,14 @@ def test_faults_of_a_bad_day_are_waited_out(
     ]
     cloud.emr.faults = {"GetJobRun": bad, "GetDashboardForJobRun": [Answer(403, "AccessDeniedException", "no")]}
     cloud.emr.steps = success(cloud)
-    done = submit()
+    done = submit(attempts=1)
     assert done.status == 0, done.err
     assert done.out.splitlines()[0] == "images  s3://pictures"
     assert "error" not in done.err
     assert "not allowed: emr-serverless:GetDashboardForJobRun on the run 00run0000" in done.err
 
 
-def test_a_connection_lost_for_a_while_is_survived(
-    cloud: Cloud, submit: Submit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(aws, "ATTEMPTS_A_CALL", 1)
+def test_a_connection_lost_for_a_while_is_survived(cloud: Cloud, submit: Submit) -> None:
     port = cloud.emr.server_address[1]
     back: list[Any] = []
 
@@ -248,10 +247,9 @@ def test_a_connection_lost_for_a_while_is_survived(
 
     log = partial(cloud.log, RUN, "results in x\n", STDOUT)
     cloud.emr.steps = ["RUNNING", "RUNNING", go_away, "RUNNING", log, "SUCCESS"]
-    # Connections that stand are given up too.
-    monkeypatch.setattr("tests.submit.emr._Handler.protocol_version", "HTTP/1.0")
+    cloud.emr.keep_alive = False  # so that no open connection survives
     try:
-        done = submit()
+        done = submit(attempts=1)
     finally:
         back[0].__exit__(None, None, None)
         back[1].server_close()
@@ -260,13 +258,9 @@ def test_a_connection_lost_for_a_while_is_survived(
     assert done.err.count("AWS answers again") == 1
 
 
-def test_who_is_cut_off_for_good_is_told_that_the_run_goes_on(
-    cloud: Cloud, submit: Submit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(aws, "ATTEMPTS_A_CALL", 1)
-    monkeypatch.setattr(follow, "LOST_SECONDS", 0.2)
+def test_a_connection_lost_for_good_ends_with_the_word_that_the_run_goes_on(cloud: Cloud, submit: Submit) -> None:
     cloud.emr.faults["GetJobRun"] = [Lost()] * 1000
-    done = submit()
+    done = submit(attempts=1, patience=replace(QUICK, lost=0.2))
     assert done.status == 5
     assert f"The run goes on: python -m submit logs {RUN} --name {cloud.name} --region {REGION} follows it" in done.err
     assert cloud.emr.count("CancelJobRun") == 0
@@ -289,14 +283,8 @@ def test_an_expired_token_leaves_the_run_and_says_how_to_go_on(cloud: Cloud, sub
     assert (again.status, again.out.splitlines()[0]) == (0, "results in x")
 
 
-def test_an_error_of_our_own_does_not_lose_the_run(
-    cloud: Cloud, submit: Submit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object, **__: object) -> list[str]:
-        raise RuntimeError("a mistake")
-
-    monkeypatch.setattr(logs.DriverLog, "look", broken)
-    done = submit()
+def test_an_error_of_our_own_does_not_lose_the_run(cloud: Cloud, submit: Submit) -> None:
+    done = submit(prepare=listing_logs_raises(RuntimeError("a mistake")))
     assert done.status == 5
     assert f"RuntimeError: a mistake. The run goes on: python -m submit logs {RUN}" in done.err
 
@@ -304,10 +292,9 @@ def test_an_error_of_our_own_does_not_lose_the_run(
 def test_a_log_that_could_not_be_reached_to_the_end_is_told(
     cloud: Cloud, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aws, "ATTEMPTS_A_CALL", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     cloud.emr.steps = ["RUNNING", {"state": "FAILED", "stateDetails": "ExitCode: 1"}]
-    done = submit()
+    done = submit(attempts=1)
     assert done.status == 1
     assert done.err.count("AWS cannot be reached (Could not connect to the endpoint URL") == 1
     assert f"the run {RUN} failed: ExitCode: 1" in done.err
@@ -321,7 +308,7 @@ def test_a_server_that_is_none_of_ours_takes_what_is_sent(
     application = emr.create_application(name="a", releaseLabel="emr-7.0.0", type="SPARK")["applicationId"]
     role = "arn:aws:iam::123456789012:role/job"
     name = f"{cloud.name}-moto"
-    make_stack(cloud.cloudformation, name, cloud.told | {"ApplicationId": application, "JobRole": role})
+    make_stack(cloud.cloudformation, name, cloud.outputs | {"ApplicationId": application, "JobRole": role})
     started = submit("--detach", name=name)
     assert started.status == 0, started.err
     assert submit("logs", name=name).status == 0

@@ -12,7 +12,7 @@ from job.__main__ import _say_results
 from job.command_line import Log
 from job.settings import Settings
 from submit.emr_serverless import ServerlessRuns
-from submit.logs import LAST_WORDS, DriverLog, own_lines, unzip
+from submit.logs import LAST_LINES, DriverLog, own_lines, unzip
 from tests.job.results.run_records import run_record
 from tests.submit.conftest import Cloud
 from tests.submit.emr import APPLICATION
@@ -48,7 +48,7 @@ OWN = [
 
 
 def log_of(cloud: Cloud, run_id: str = "00run") -> DriverLog:
-    return ServerlessRuns(None, APPLICATION, cloud.told["Logs"]).log(cloud.s3, run_id)
+    return ServerlessRuns(None, APPLICATION, cloud.outputs["Logs"]).log(cloud.s3, run_id)
 
 
 def test_only_the_jobs_own_lines_are_shown() -> None:
@@ -152,6 +152,6 @@ def test_the_jobs_last_words_are_those_that_are_waited_for(capsys: pytest.Captur
         [sys.executable, "-m", "job", "check", "--output", "/nowhere"], capture_output=True, text=True, check=False
     )
     assert failed.returncode
-    assert failed.stderr.startswith(LAST_WORDS["FAILED"])
+    assert failed.stderr.startswith(LAST_LINES["FAILED"])
     _say_results(Settings(output="s3://bucket/results"), run_record(), Log(Path("run.log")), time.monotonic())
-    assert any(line.startswith(LAST_WORDS["SUCCESS"]) for line in capsys.readouterr().out.splitlines())
+    assert any(line.startswith(LAST_LINES["SUCCESS"]) for line in capsys.readouterr().out.splitlines())

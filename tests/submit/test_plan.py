@@ -9,8 +9,9 @@ from job.__main__ import _parser as job_parser
 from job.errors import JobError
 from job.settings import Settings
 from submit.__main__ import _parse
-from submit.plan import Plan, RunRequest, job_options, plan
+from submit.plan import Plan, plan
 from submit.request.targets import Workers
+from submit.run_request import RunRequest, job_options
 from submit.stack import Stack
 from tests.submit.test_request import APPLICATION, conf
 from tests.submit.test_request import JOB as A_JOB
@@ -57,9 +58,9 @@ def test_options_of_a_laptop_are_unknown(option: str, capsys: pytest.CaptureFixt
     [
         (["--images", "photos"], "--images photos is not in the cloud: give an s3:// address"),
         (["--images", "s3://pictures/archived"], "neither s3://pictures/archive nor s3://results/results nor below"),
-        (["--images", "s3://pictures"], "the job's role may not go elsewhere"),
+        (["--images", "s3://pictures"], "the job's role cannot reach it"),
         (["--output", "s3://pictures/archive"], "--output s3://pictures/archive is neither s3://results/results nor"),
-        (["--output", "s3://results/resultsandmore"], "may not go elsewhere"),
+        (["--output", "s3://results/resultsandmore"], "the job's role cannot reach it"),
         (["--pca-model", "s3://other/x"], "--pca-model s3://other/x is neither"),
         (["--max-executors", "4"], "--max-executors 4 is more than the stack fruits allows, which is 3"),
         (["--max-executors", "0"], "--max-executors 0 is out of range; it is at least 1"),
@@ -92,7 +93,7 @@ def test_addresses_below_the_stacks_own_take_their_place() -> None:
 def test_a_bucket_as_a_whole_holds_what_is_in_it_alone() -> None:
     whole = replace(STACK, job=replace(JOB, images="s3://pictures"))
     assert plan(whole, RunRequest(Settings(images="s3://pictures/a"))).job.images == "s3://pictures/a"
-    with pytest.raises(JobError, match="elsewhere"):
+    with pytest.raises(JobError, match="cannot reach it"):
         plan(whole, RunRequest(Settings(images="s3://pictures-of-others")))
 
 
@@ -115,8 +116,8 @@ def test_what_will_run_is_shown() -> None:
         "model": "s3://code/model.zip",
         "options": "--limit 5",
         "workers": "4 vCPUs, 8 GB memory, 20 GB disk each",
-        "executors": "1 to 3, as there is work, beside the driver",
-        "time-out": "90 minutes; a run that fails is tried 1 time more",
+        "executors": "1 to 3, as needed, and the driver",
+        "time-out": "90 minutes; a failed run is tried once more",
     }
 
 

@@ -18,7 +18,7 @@ def test_results_are_copied_without_the_features_and_the_parts_of_other_runs(
     copied = {str(file.relative_to(target)): file.read_bytes() for file in target.rglob("*") if file.is_file()}
     left = {"pca_results/run=a/part-0.parquet", "features/model=f/wave=1/part-0.parquet", "work/run=c/listing.parquet"}
     assert copied == {name: content for name, content in results.items() if name not in left}
-    assert "7 listed: 6 ok, 1 rejected; 2 known from before, 5 new" in done.out
+    assert "7 listed: 6 ok, 1 rejected; 2 reused, 5 new" in done.out
     assert "3 components hold 0.875 of the variance" in done.out
     assert list(target.parent.iterdir()) == [target]
 
@@ -70,3 +70,10 @@ def test_results_are_those_of_the_run_that_is_named_or_of_the_newest(
     assert submit("results").err == f"error: there are no results in s3://{cloud.bucket}/results/trial yet\n"
     cloud.put("results/trial/run.json", results["run.json"])
     assert f"results    s3://{cloud.bucket}/results/trial\n" in submit("results").out
+
+
+def test_a_damaged_run_json_is_named(cloud: Cloud, submit: Submit) -> None:
+    for text in (b"{", b'{"counts": {}}', b"[]"):
+        cloud.put("results/run.json", text)
+        done = submit("results")
+        assert (done.status, f"s3://{cloud.bucket}/results/run.json is damaged" in done.err) == (2, True)

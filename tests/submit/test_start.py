@@ -4,18 +4,20 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from submit import aws, follow
-from tests.submit.conftest import REGION, Cloud, Submit, make_stack
+from job import __version__
+from submit import aws
+from submit.aws import Clients
+from tests.submit.conftest import QUICK, REGION, Cloud, Submit, make_stack
 from tests.submit.emr import APPLICATION, EXPIRED, THROTTLED, Answer, Lost
 
-POLICY = (
-    "the policy that the stack names in its output SubmitterPolicy allows it: have it attached to your user or role"
-)
+POLICY = "the policy in the stack's output SubmitterPolicy allows it: have it attached to your user or role"
 
 
 def test_dry_run_shows_byte_for_byte_what_is_sent_without_it(cloud: Cloud, submit: Submit) -> None:
@@ -32,7 +34,7 @@ def test_dry_run_shows_byte_for_byte_what_is_sent_without_it(cloud: Cloud, submi
     assert json.loads(dry.out)["jobDriver"]["sparkSubmit"]["entryPointArguments"][-4:] == [
         *("--include", "jpg,é b", "--limit", "5")
     ]
-    # What the stack has told is in it.
+    # It contains the outputs of the stack.
     request = json.loads(dry.out)
     assert (request["applicationId"], request["clientToken"]) == (APPLICATION, "token-1")
     assert request["executionRoleArn"] == "arn:aws:iam::111111111111:role/fruits-job"
@@ -68,26 +70,21 @@ def test_the_same_token_given_twice_starts_one_run(cloud: Cloud, submit: Submit)
     assert submit("--detach", "--client-token", "other").out == "00run0001\n"
 
 
-def test_throttling_is_waited_out(cloud: Cloud, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aws, "ATTEMPTS_A_CALL", 1)  # so that it is the submitter's own patience that is tried
+def test_throttling_is_waited_out(cloud: Cloud, submit: Submit) -> None:
     cloud.emr.faults["StartJobRun"] = [THROTTLED] * 4
-    done = submit("--detach")
+    done = submit("--detach", attempts=1)  # so that it is the submitter's own patience that is tried
     assert done.status == 0
     assert done.err.count("AWS asks to slow down (ThrottlingException for StartJobRun)") == 1
     assert "AWS answers again" in done.err
 
 
-def test_where_it_cannot_be_told_whether_a_run_started_it_is_said(
-    cloud: Cloud, submit: Submit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(aws, "ATTEMPTS_A_CALL", 1)
-    monkeypatch.setattr(follow, "LOST_SECONDS", 0.2)
+def test_a_start_without_an_answer_says_that_the_run_may_have_been_started(cloud: Cloud, submit: Submit) -> None:
     cloud.emr.faults["StartJobRun"] = [Lost()] * 1000
-    done = submit("--client-token", "mine")
+    done = submit("--client-token", "mine", attempts=1, patience=replace(QUICK, lost=0.2))
     assert done.status == 5
     error = done.err.splitlines()[-1]
     assert error.startswith("error: AWS cannot be reached (")
-    assert "The run may have been started: python -m submit list --name" in error
+    assert "The run may have been started: look with python -m submit list --name" in error
     assert "--client-token mine" in error
 
 
@@ -144,8 +141,8 @@ def test_a_stack_that_is_not_there_is_named_with_its_region(submit: Submit) -> N
     done = submit("--region", "eu-west-1", name="nothing")
     assert done.status == 2
     assert done.err == (
-        "error: there is no stack nothing in eu-west-1: deploy it (make deploy), or say where it is: --name, --region,"
-        " eu-west-3 being where it goes by default, AWS_PROFILE for the account\n"
+        "error: there is no stack nothing in eu-west-1: deploy it (make deploy), or say where it is with --name,"
+        " --region (the default is eu-west-3), and AWS_PROFILE for the account\n"
     )
     assert "there is no stack fruits in eu-west-3" in submit(name=None).err
 
@@ -163,17 +160,17 @@ def test_the_region_is_the_sessions_or_where_the_stack_goes_by_default(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"Version": "1"}, "is of version 1 and this submitter of version 2: deploy the stack from this checkout"),
+        ({"Version": "1"}, "has version 1 and this submitter version 2: deploy the stack from this checkout"),
         ({"Version": None}, "is no stack of this project (--name)"),
-        ({"Logs": None}, "says version 2, but not its own output 'Logs': make deploy"),
+        ({"Logs": None}, "has version 2, but not the output 'Logs': deploy it again (make deploy)"),
     ],
 )
 def test_a_stack_of_another_kind_is_refused(
     cloud: Cloud, submit: Submit, change: dict[str, str | None], said: str
 ) -> None:
-    told = {key: value for key, value in (cloud.told | change).items() if value is not None}
+    outputs = {key: value for key, value in (cloud.outputs | change).items() if value is not None}
     other = f"{cloud.name}-other"
-    make_stack(cloud.cloudformation, other, told)
+    make_stack(cloud.cloudformation, other, outputs)
     done = submit(name=other)
     assert (done.status, len(done.err.splitlines())) == (2, 1)
     assert said in done.err
@@ -218,9 +215,8 @@ def test_who_may_not_look_for_the_stack_is_told_so(submit: Submit, monkeypatch: 
 
 
 def test_no_network_is_told_as_such(submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aws, "ATTEMPTS_A_CALL", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", "http://127.0.0.1:9")
-    done = submit()
+    done = submit(attempts=1)
     assert done.status == 2
     assert done.err.startswith("error: AWS cannot be reached (Could not connect to the endpoint URL")
 
@@ -250,5 +246,20 @@ def test_help_teaches(submit: Submit, verb: str) -> None:
     assert done.status == 0
     assert "--region" in done.out
     if not verb:
-        for taught in ("exit status: 0 done; 1", "examples:", "Ctrl-C", "--pca-model", "  results "):
+        for taught in ("exit status: 0 success; 1", "examples:", "Ctrl-C", "--pca-model", "  results "):
             assert taught in done.out
+
+
+def test_a_bug_is_one_line_a_log_and_status_1(submit: Submit) -> None:
+    def fail(clients: Clients) -> None:
+        raise RuntimeError("a mistake")
+
+    done = submit(prepare=fail)
+    assert (done.status, done.out, len(done.err.splitlines())) == (1, "", 1)
+    found = re.fullmatch(r"error: RuntimeError: a mistake \(details: (.*\.log)\)\n", done.err)
+    assert found
+    assert "Traceback" in Path(found[1]).read_text()
+
+
+def test_the_version_is_that_of_the_package(submit: Submit) -> None:
+    assert submit("--version").out == submit("list", "--version").out == f"fruits {__version__}\n"

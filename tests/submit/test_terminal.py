@@ -17,8 +17,13 @@ from tests.submit.emr import Answer
 from tests.terminal import CTRL_C, start
 
 ROOT = Path(__file__).resolve().parents[2]
-# The same program, asking the service more often than is good for it.
-FAST = "import sys, submit.follow as f; f.POLL_SECONDS = 0.1; from submit.__main__ import main; sys.exit(main())"
+# The same program, which asks the service more often.
+FAST = """
+import sys
+from submit.__main__ import main
+from submit.patience import Patience
+sys.exit(main(patience=Patience(poll=0.1)))
+"""
 
 
 class Terminal:

@@ -56,7 +56,10 @@ def test_cancel_asks_once_and_not_for_a_run_that_has_ended(cloud: Cloud, submit:
     two(cloud)
     done = submit("cancel")
     assert done.status == 0
-    assert "the service was asked to cancel 00new; python -m submit status 00new --name" in done.out
+    assert (
+        "the service was asked to cancel 00new; see when it has ended with python -m submit status 00new --name"
+        in done.out
+    )
     assert [path for operation, path, _ in cloud.emr.asked if operation == "CancelJobRun"] == [
         "/applications/00application01/jobruns/00new"
     ]
@@ -89,7 +92,7 @@ def test_a_run_that_is_not_there_is_named(submit: Submit, verb: str) -> None:
     done = submit(verb, "00none")
     assert (done.status, done.err) == (
         2,
-        "error: there is no run 00none: python -m submit list shows those that there are\n",
+        "error: there is no run 00none: python -m submit list shows the runs that there are\n",
     )
 
 
