@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from unittest.mock import patch
@@ -21,6 +21,7 @@ import job.__main__
 import lookup.__main__
 import submit.__main__
 from infra.settings import Settings
+from job.options import STACK_SETTING, describe, options_of
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = 100
@@ -144,16 +145,11 @@ A name that is no setting, or a value that is not allowed, ends in an error befo
 def settings_page() -> str:
     """Return the table of the settings of the stack."""
     rows = [
-        f"| `{option.name}` | {_default(option.default)} | {_cell(option.metadata['help'])} |"
-        for option in fields(Settings)
+        f"| `{each.name}` | {each.default} | {_cell(each.allowed or each.type)} | {_cell(each.help)} |"
+        for each in describe(options_of(Settings), STACK_SETTING)
     ]
-    return f"{NOTE}\n{_SETTINGS_HEAD}\n| setting | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"
-
-
-def _default(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
+    head = "| setting | default | allowed | meaning |\n|---|---|---|---|\n"
+    return f"{NOTE}\n{_SETTINGS_HEAD}\n{head}" + "\n".join(rows) + "\n"
 
 
 def _cell(text: str) -> str:

@@ -145,11 +145,13 @@ class Settings:
         "existing VPC for the workers; without it they run in the service's network, and a cluster in a private VPC"
         " that the stack makes",
         pattern=r"vpc-[0-9a-f]{8,17}",
+        allowed="the ID of a VPC, such as vpc-0a1b2c3d",
     )
     subnets: str = option(
         "",
         "private subnets of that VPC, separated by commas",
         pattern=r"subnet-[0-9a-f]{8,17}(,subnet-[0-9a-f]{8,17}){0,15}",
+        allowed="one to 16 IDs of subnets, such as subnet-0a1b2c3d",
     )
     schedule: str = option(
         "",
@@ -169,6 +171,7 @@ class Settings:
         "",
         "e-mail address for alerts; without it nobody is subscribed to the topic",
         pattern=r"[^@\s]+@[^@\s]+\.[^@\s]+",
+        allowed="an e-mail address",
     )
 
     def __post_init__(self) -> None:
