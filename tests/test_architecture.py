@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MAY = {
     "app": {"infra"},
     "infra": {"submit.request", "job.options", "job.errors"},
-    "submit": {"job.settings", "job.errors", "job.options", "job.command_line", "job.progress"},
+    "submit": {"job.settings", "job.errors", "job.options", "job.command_line", "job.progress", "job.storage"},
     "bootstrap": {"job"},
     "lookup": {"job"},
     "job": set(),
