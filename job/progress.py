@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -58,6 +58,25 @@ class Progress:
 
         yield update
         self.say(f"{what}: {_state(latest, total, known, self._clock() - start)}")
+
+
+class Stopwatch:
+    """Measures the steps of long work, one after the other.
+
+    Attributes
+    ----------
+    seconds : dict
+        Duration by step.
+    """
+
+    def __init__(self, earlier: Mapping[str, float] | None = None) -> None:
+        self.seconds = dict(earlier or {})
+        self._last = time.monotonic()
+
+    def lap(self, step: str) -> None:
+        """Record the time since the last lap as that of a step."""
+        now = time.monotonic()
+        self._last, self.seconds[step] = now, now - self._last
 
 
 def _state(done: int, total: int, known: int, seconds: float) -> str:

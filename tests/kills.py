@@ -3,12 +3,13 @@
     python -m tests.kills --kills 50
 
 Each run is killed (SIGKILL; the driver mostly, else one of its Python workers) at a moment drawn from the time that an
-undisturbed run takes. The next run goes on from what is there; once one has come to its end, what it left is compared:
-one row for each picture, features bit for bit, coordinates to 1e-6 of the largest. Then again from nothing, until all
-kills are spent.
+undisturbed run takes; the first one as soon as it has committed a wave. The next run goes on from there: it must reuse
+every row that was committed. Once a run has come to its end, its output is compared: one row for each image, features
+bit for bit, coordinates to 1e-6 of the largest. Then again from nothing, until all kills are spent.
 """
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -31,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass
 class Tally:
-    """What was done: kills by victim, runs that came to their end, images that those found already inferred."""
+    """Kills by victim, runs that came to their end, and the number of images that each of those reused."""
 
     drivers: int = 0
     workers: int = 0
@@ -118,6 +119,24 @@ def strike(process: "subprocess.Popen[bytes]", moment: float, draw: random.Rando
     return False
 
 
+def committed_rows(output: Path) -> int:
+    """Return the number of rows that the waves of an output hold."""
+    markers = output.glob("features/model=*/wave=*/_COMMIT.json")
+    return sum(json.loads(marker.read_text())["rows"] for marker in markers)
+
+
+def strike_after_commit(process: "subprocess.Popen[bytes]", output: Path, tally: Tally) -> bool:
+    """Kill a run's driver as soon as it has committed a wave; return whether it was killed."""
+    while not committed_rows(output):
+        if process.poll() is not None:
+            return False
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    tally.drivers += 1
+    return True
+
+
 def kill_runs(folder: Path, pictures: int, kills: int, wave_seconds: float, seed: int) -> Tally:
     """Do it all in an empty folder; raises AssertionError where anything differs."""
     draw, tally = random.Random(seed), Tally()
@@ -129,8 +148,9 @@ def kill_runs(folder: Path, pictures: int, kills: int, wave_seconds: float, seed
     assert len(expected[0]) == pictures // 10 * 10
     output = folder / "output-0"
     while True:
+        known = committed_rows(output)
         process = start(images, output, wave_seconds)
-        dead = False
+        dead = strike_after_commit(process, output, tally) if not tally.drivers else False
         while not dead and process.poll() is None and tally.drivers + tally.workers < kills:
             dead = strike(process, draw.uniform(0, whole), draw, tally)
         if dead:
@@ -138,7 +158,9 @@ def kill_runs(folder: Path, pictures: int, kills: int, wave_seconds: float, seed
         assert process.wait() == 0, (folder / "stderr").read_text()
         compare(output, expected)
         tally.ends += 1
-        tally.reused.append(run_json(output)["counts"]["reused"])
+        reused = run_json(output)["counts"]["reused"]
+        assert reused == known, "a run inferred images again, or reused what was not committed"
+        tally.reused.append(reused)
         if tally.drivers + tally.workers >= kills:
             return tally
         output = folder / f"output-{tally.ends}"
@@ -155,7 +177,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tally = kill_runs(Path(folder), options.pictures, options.kills, options.wave_seconds, options.seed)
     print(f"{tally.drivers} drivers and {tally.workers} workers killed; {tally.ends} runs came to their end")
-    print(f"each as the undisturbed run, bit for bit; they found {tally.reused} images already inferred")
+    print(f"each as the undisturbed run, bit for bit; they reused {tally.reused} images")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Spark stage: reduces the current features by PCA, and publishes what it wrote once that is valid."""
 
-import time
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -16,7 +14,7 @@ from job.images.decode import DECODER_VERSION
 from job.pca.basis import Basis, fit
 from job.pca.basis_file import BASIS, read_basis, write_basis
 from job.pca.moments import TableSummary, summarize_table
-from job.progress import Progress
+from job.progress import Progress, Stopwatch
 from job.results.csv_files import MATRIX_CSV, REJECTED_CSV, write_matrix, write_rejected
 from job.results.paths import ReductionPaths
 from job.results.projection import project
@@ -114,7 +112,7 @@ def _reduce(
     progress: Progress,
 ) -> RunRecord:
     """Write all files of a reduction but `run.json`; return what that is to hold."""
-    clock = _Clock(snapshot.seconds)
+    clock = Stopwatch(snapshot.seconds)
     summary = summarize_table(spark, paths.output, snapshot, paths.rejected, with_moments=given is None)
     _require_usable(summary)
     basis = given or _fit(settings, snapshot, summary)
@@ -135,7 +133,7 @@ def _reduce(
         fingerprint=snapshot.fingerprint,
         counts=snapshot.counts,
         labels=snapshot.labels,
-        seconds=clock.seconds,
+        seconds=_rounded(clock),
         images_per_second=round(snapshot.images_per_second, 2),
         components=len(basis.components),
         explained_variance_ratio=tuple(basis.explained_variance_ratio.tolist()),
@@ -148,25 +146,12 @@ def _reduce(
         return record
     write_report(spark, paths.output, snapshot, record)
     clock.lap("report")
-    return replace(record, seconds=clock.seconds)
+    return replace(record, seconds=_rounded(clock))
 
 
-class _Clock:
-    """The duration of each stage, measured from lap to lap."""
-
-    def __init__(self, earlier: Mapping[str, float]) -> None:
-        self._seconds = dict(earlier)
-        self._last = time.monotonic()
-
-    def lap(self, stage: str) -> None:
-        """Record the time since the last lap as that of a stage."""
-        now = time.monotonic()
-        self._last, self._seconds[stage] = now, now - self._last
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Return the seconds by stage, to the millisecond."""
-        return {stage: round(value, 3) for stage, value in self._seconds.items()}
+def _rounded(clock: Stopwatch) -> dict[str, float]:
+    """Return the seconds by stage, to the millisecond."""
+    return {stage: round(value, 3) for stage, value in clock.seconds.items()}
 
 
 def _require_usable(summary: TableSummary) -> None:

@@ -28,6 +28,7 @@ from job.storage import s3
 from tests.conftest import make_pictures
 from tests.faulty_s3 import TRANSIENT, Fault, FaultyS3, Request, always, faulty_s3, sometimes
 from tests.job.conftest import IMPATIENT
+from tests.job.runners import InProcessRunner
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -138,17 +139,9 @@ def test_a_run_that_may_not_read_the_pictures_ends_before_any_work_and_says_what
     assert not list(tmp_path.glob("out/features/model=*/wave=*"))
 
 
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the stage run its tasks here, in order and with no second attempt, without Spark."""
-
-    def run_tasks(_: object, function: Any, items: Any, *__: object) -> list[Any]:
-        return [function(item) for item in items]
-
-    monkeypatch.setattr(featurize, "run_tasks", run_tasks)
-    monkeypatch.setattr(featurize, "ship", lambda _: None)
-    monkeypatch.setattr(featurize, "parallelism", lambda _: 2)
-    monkeypatch.setattr(featurize, "retries", lambda _: True)
+def featurize_here(settings: Settings) -> None:
+    """Featurize without Spark: a few images on S3 and an empty table need no session."""
+    featurize.featurize(None, settings, runner=InProcessRunner())  # type: ignore[arg-type]
 
 
 def written(output: str) -> list[str]:
@@ -161,7 +154,7 @@ def written(output: str) -> list[str]:
 
 
 def test_a_refusal_in_the_middle_keeps_what_is_done_and_is_met_once(
-    in_process: None, faulty: FaultyS3, bucket: str, moto_endpoint: str, tmp_path: Path, tiny_model: Path
+    faulty: FaultyS3, bucket: str, moto_endpoint: str, tmp_path: Path, tiny_model: Path
 ) -> None:
     upload(make_pictures(tmp_path / "images", {"apple": 40}), bucket, moto_endpoint)
     output = str(tmp_path / "out")
@@ -173,7 +166,7 @@ def test_a_refusal_in_the_middle_keeps_what_is_done_and_is_met_once(
 
     faulty.rule = refuse_the_last
     with pytest.raises(RunError, match=rf"s3://{bucket}/photos/apple/\d+\.jpg: S3 refuses GetObject .* s3:GetObject"):
-        featurize.featurize(None, settings)  # type: ignore[arg-type]
+        featurize_here(settings)
     assert 1 <= faulty.injected[Fault.DENIED] <= fetch.FETCH_THREADS  # those being fetched at that moment, none again
     assert written(output) == ["ok"] * 20  # the other task's
     assert len(list(Path(output).glob("features/model=*/wave=*/_COMMIT.json"))) == 1
@@ -184,7 +177,6 @@ SOON_OVER = replace(IMPATIENT, retry_seconds=0.6)
 
 @pytest.mark.parametrize("fault", [Fault.SLOW_DOWN, Fault.TRUNCATED])
 def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
-    in_process: None,
     faulty: FaultyS3,
     bucket: str,
     moto_endpoint: str,
@@ -208,7 +200,7 @@ def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
     faulty.rule = spoil_all_but_the_first
     started = time.monotonic()
     with s3.use(SOON_OVER), pytest.raises(OSError, match=f"s3://{bucket}/photos/apple"):
-        featurize.featurize(None, settings)  # type: ignore[arg-type]
+        featurize_here(settings)
     # Pictures that were waiting for their turn are not asked for: all 20 of the task, fetched ahead, would be.
     # How many were begun before the first fault was heard of varies with how long each thread waited (9 to 11 seen).
     assert len(set(asked)) < 16
@@ -218,18 +210,18 @@ def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
     # All of them, from the first on: the run ends before it starts a task.
     faulty.rule = always(fault, part="/photos/")
     with s3.use(SOON_OVER), pytest.raises(RunError, match=f"^cannot read s3://{bucket}/photos/apple"):
-        featurize.featurize(None, settings)  # type: ignore[arg-type]
+        featurize_here(settings)
 
 
 def test_a_picture_deleted_since_the_listing_is_gone_not_refused(
-    in_process: None, bucket: str, moto_endpoint: str, tmp_path: Path, tiny_model: Path
+    bucket: str, moto_endpoint: str, tmp_path: Path, tiny_model: Path
 ) -> None:
     client = upload(make_pictures(tmp_path / "images", {"apple": 12}), bucket, moto_endpoint)
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("path\n" + "".join(f"s3://{bucket}/photos/apple/{number:03d}.jpg\n" for number in range(12)))
     client.delete_object(Bucket=bucket, Key="photos/apple/003.jpg")
     settings = Settings(images=str(manifest), model=str(tiny_model), output=str(tmp_path / "out"))
-    featurize.featurize(None, settings)  # type: ignore[arg-type]
+    featurize_here(settings)
     found = rows(settings.output)
     assert len(found) == 12
     rejected = {name: (row["reason"], row["error"]) for name, row in found.items() if row["status"] != "ok"}

@@ -9,3 +9,4 @@ def test_runs_killed_at_random_moments_leave_what_an_undisturbed_run_leaves(tmp_
     tally = kill_runs(tmp_path, pictures=400, kills=3, wave_seconds=1, seed=5)
     assert tally.drivers + tally.workers == 3
     assert tally.ends >= 1
+    assert tally.reused[0] > 0  # the first kill comes after a commit

@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 from job.errors import JobError, RunError
 from job.features.snapshot import Counts, read_snapshot
 from job.features.table import read_features
+from job.features.wave_plan import Pace
 from job.pca.basis_file import read_basis, write_basis
 from job.results.run_record import RunRecord
 from job.settings import Settings
@@ -267,12 +268,8 @@ def test_a_run_without_its_marker_does_not_count(spark: SparkSession, settings: 
     assert not marker.parent.exists()
 
 
-def test_short_waves_commit_as_they_go(
-    spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("job.stages.featurize.FIRST_RATE", 4)
-    monkeypatch.setattr("job.stages.featurize.WAVE_GROWTH", 0)
-    snapshot = featurize(spark, replace(settings, wave_seconds=1))
+def test_short_waves_commit_as_they_go(spark: SparkSession, settings: Settings) -> None:
+    snapshot = featurize(spark, replace(settings, wave_seconds=1), pace=Pace(first_rate=4, wave_growth=0))
     waves = list(Path(settings.output, "features").glob("model=*/wave=*/_COMMIT.json"))
     assert len(waves) > 2
     assert sum(json.loads(marker.read_text())["rows"] for marker in waves) == 36

@@ -1,0 +1,183 @@
+"""One task of a wave, in a worker: images of the listing in, a features file out.
+
+Each image is fetched, decoded and inferred once; each gives one row, with features or the reason why it has none.
+"""
+
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from job import storage
+from job.features.extractor import FeatureExtractor
+from job.features.layout import model_folder, wave_name
+from job.features.model import read_model
+from job.features.table import BATCH_ROWS, OK, REJECTED, SCHEMA, features_writer
+from job.features.wave import DataFile
+from job.features.wave_plan import Slice
+from job.images.color_histogram import color_histogram
+from job.images.decode import Rejected
+from job.images.fetch import check_readable, prefetch
+from job.images.listing import ListedImage
+from job.images.sandbox import DecodeOptions, Decoder
+from job.spark.tasks import first_attempt
+
+# At most this many images are tried for one that can be read, before any work.
+PROBED_IMAGES = 10
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What every task of a run needs to know.
+
+    Attributes
+    ----------
+    output, run, fingerprint : str
+        Where features are written, for which run, with which model.
+    options : DecodeOptions
+        How images are decoded.
+    isolated : bool
+        Whether the first attempt of a task decodes in a child process as well: where there is no second.
+    """
+
+    output: str
+    run: str
+    fingerprint: str
+    options: DecodeOptions
+    isolated: bool
+
+    def wave(self, number: int) -> str:
+        """Return the folder, below the output, of a wave of this run."""
+        return wave_name(self.fingerprint, self.run, number)
+
+    def tasks(self, number: int, shares: Iterable[list[Slice]]) -> list["ExtractionTask"]:
+        """Return the tasks of a wave, one for each share of its images."""
+        wave = self.wave(number)
+        return [ExtractionTask(self, share, f"{wave}/part-{index:05d}") for index, share in enumerate(shares)]
+
+
+@dataclass(frozen=True)
+class ExtractionTask:
+    """The images of one task, and the address, below the output, that the names of its features file begin with."""
+
+    extraction: Extraction
+    slices: list[Slice]
+    target: str
+
+    @property
+    def rows(self) -> int:
+        """Return the number of its images."""
+        return sum(each.rows for each in self.slices)
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """The features file that a task wrote, and its rows by status."""
+
+    file: DataFile
+    statuses: Counter[str]
+
+
+def probe(slices: list[Slice], options: DecodeOptions) -> None:
+    """Read one of the first images, before any work; raises `RunError` where storage refuses it or fails."""
+    if slices:
+        front = slices[0]
+        check_readable(_images([Slice(front.part, front.start, front.start + PROBED_IMAGES)]), options.memory_bytes)
+
+
+def extract_or_refuse(task: ExtractionTask) -> Extracted | PermissionError:
+    """Extract one task's features; a refusal is returned, not raised: Spark would repeat all the work three times."""
+    try:
+        return extract_features(task)
+    except PermissionError as error:
+        return PermissionError(error.errno, error.strerror or str(error), error.filename)
+
+
+def extract_features(task: ExtractionTask) -> Extracted:
+    """Extract the features of one task's images, and write them as a features file."""
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool keeps 40 MB more, and here saves no time
+    extraction = task.extraction
+    extractor = _extractor(model_folder(extraction.output, extraction.fingerprint))
+    # No attempt writes over another's file: only the one whose result reaches the driver counts.
+    name = f"{task.target}-{secrets.token_hex(4)}.parquet"
+    statuses: Counter[str] = Counter()
+    isolated = extraction.isolated or not first_attempt()
+    with (
+        Decoder(extraction.options, isolated=isolated) as decoder,
+        storage.create(storage.join(extraction.output, name)) as path,
+    ):
+        with features_writer(path) as writer:
+            images = prefetch(_images(task.slices), extraction.options.memory_bytes)
+            rows = (_row(image, data, decoder, extractor) | {"run": extraction.run} for image, data in images)
+            for batch in _batches(rows, BATCH_ROWS):
+                statuses.update(row["status"] for row in batch)
+                writer.write_table(_table(batch))
+        size = path.stat().st_size
+    return Extracted(DataFile(name, statuses.total(), size), statuses)
+
+
+@cache
+def _extractor(folder: str) -> FeatureExtractor:
+    """Load the model once per worker process, not once per task."""
+    return FeatureExtractor(read_model(folder))
+
+
+def _images(slices: Iterable[Slice]) -> Iterator[ListedImage]:
+    for each in slices:
+        with storage.open_input(each.part) as file:
+            table = pq.read_table(file).slice(each.start, each.rows)
+        table = table.set_column(3, "modified", table.column("modified").cast(pa.int64()))
+        yield from (ListedImage(**row) for row in table.to_pylist())
+
+
+def _row(image: ListedImage, data: bytes | Rejected, decoder: Decoder, extractor: FeatureExtractor) -> dict[str, Any]:
+    """Return an image's row of the features table, by column; those that it does not name are null."""
+    row: dict[str, Any] = {
+        "path": image.path,
+        "label": image.label,
+        "length": image.length,
+        "modified": image.modified,
+    }
+    try:
+        if isinstance(data, Rejected):
+            raise data
+        decoded = decoder.decode(data)
+    except Rejected as rejected:
+        return row | {"status": REJECTED, "reason": rejected.reason, "error": rejected.error}
+    vectors = {"features": extractor.extract(decoded.pixels), "colours": color_histogram(decoded.pixels)}
+    return row | {"status": OK, "width": decoded.width, "height": decoded.height} | vectors
+
+
+def _batches(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    """Yield rows in lists of `size`, the last of fewer."""
+    batch = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in SCHEMA.names}
+    for name in ("features", "colours"):
+        columns[name] = _lists(columns[name])
+    return pa.table(columns, schema=SCHEMA)
+
+
+def _lists(vectors: list[NDArray[np.float32] | None]) -> pa.ListArray:
+    """Return vectors as Arrow lists without a look at each value, which would take a sixtieth of the inference."""
+    missing = [vector is None for vector in vectors]
+    values = [np.empty(0, np.float32) if vector is None else vector for vector in vectors]
+    offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
+    list_type = SCHEMA.field("features").type
+    return pa.ListArray.from_arrays(offsets, np.concatenate(values), type=list_type, mask=pa.array(missing))
