@@ -1,8 +1,8 @@
-"""How soon lookup answers: python -m benchmarks.lookup [--pictures 100000 1000000].
+"""How soon lookup answers: python -m benchmarks.lookup [--images 100000 1000000].
 
-Whole commands on an index of random components, as `run` leaves it: from the start of Python to the answer; the first
-`classify`, which learns what it needs and keeps it, apart. Then the service: one picture at a time over HTTP, beside
-decoding and inferring it with nothing around.
+Whole commands on an index of random components, as `run` writes it: from the start of Python to the answer. The first
+`classify`, which fits and saves the calibration, is timed apart. Then the service: one photo at a time over HTTP,
+beside decoding and inferring it alone.
 """
 
 import re
@@ -37,49 +37,51 @@ from job.settings import Settings
 K, D, LABELS, PART = 50, 1280, 100, 200_000
 
 
-def results(folder: Path, pictures: int) -> Path:
+def results(folder: Path, n_images: int) -> Path:
     """Write the results of a made-up run, as far as lookup reads them; return their folder."""
-    output = folder / f"{pictures}"
+    output = folder / f"{n_images}"
     model = read_model(str(EMBEDDED_FOLDER))
     settings = Settings(images="x", model="x", output=str(output))
     prints, rng = fingerprint(model, settings), np.random.default_rng(0)
     shutil.copytree(EMBEDDED_FOLDER, output / "model", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     directions = np.linalg.qr(rng.normal(size=(D, K)))[0].T
     variances = 1.0 / np.arange(1, K + 1)
-    basis = Basis(np.zeros(D), directions, variances, float(variances.sum()), pictures, prints, {})
+    basis = Basis(np.zeros(D), directions, variances, float(variances.sum()), n_images, prints, {})
     saved = basis.to_bytes()
     (output / "pca_model" / "run=x").mkdir(parents=True)
     (output / "pca_model" / "run=x" / "basis.npz").write_bytes(saved)
     parts, index = [], output / "neighbours" / "run=x"
-    centres = rng.normal(size=(LABELS, K)) * np.sqrt(variances)
-    for number, start in enumerate(range(0, pictures, PART)):
-        count = min(PART, pictures - start)
+    centers = rng.normal(size=(LABELS, K)) * np.sqrt(variances)
+    for number, start in enumerate(range(0, n_images, PART)):
+        count = min(PART, n_images - start)
         labels = rng.integers(0, LABELS, count)
-        components = centres[labels] + rng.normal(size=(count, K)) * np.sqrt(variances) / 2
-        colours = rng.dirichlet(np.full(COLOR_BINS, 0.1), count)
-        values = np.hstack([components, color_coordinates(basis, colours)]).astype(np.float32)
+        components = centers[labels] + rng.normal(size=(count, K)) * np.sqrt(variances) / 2
+        colors = rng.dirichlet(np.full(COLOR_BINS, 0.1), count)
+        values = np.hstack([components, color_coordinates(basis, colors)]).astype(np.float32)
         types = index_schema(K)
         columns = [
             pa.array([f"s3://pictures/{row // 1000:06d}/{row:09d}.jpg" for row in range(start, start + count)]),
-            pa.DictionaryArray.from_arrays(pa.array(labels, pa.int32()), [f"label {one:03d}" for one in range(LABELS)]),
+            pa.DictionaryArray.from_arrays(
+                pa.array(labels, pa.int32()), [f"label {code:03d}" for code in range(LABELS)]
+            ),
             pa.array(rng.random(count, np.float32)),
             pa.FixedSizeListArray.from_arrays(values.ravel(), type=types.field(3).type),
         ]
         parts.append(write_part(str(index / f"part-{number:05d}.arrow"), pa.table(columns, schema=types)))
-    write_description(str(index), IndexDescription("x", prints, sha256(saved).hexdigest(), pictures, K, tuple(parts)))
+    write_description(str(index), IndexDescription("x", prints, sha256(saved).hexdigest(), n_images, K, tuple(parts)))
     record = RunRecord(
         run="x",
         results=ResultFolders.of_run("x"),
         settings=settings,
         model=model_summary(model),
         fingerprint=prints,
-        counts=Counts(listed=pictures, reused=0, new=pictures, ok=pictures, rejected=0),
+        counts=Counts(listed=n_images, reused=0, new=n_images, ok=n_images, rejected=0),
         labels={},
         seconds={},
         images_per_second=0.0,
         components=K,
         explained_variance_ratio=tuple(basis.explained_variance_ratio.tolist()),
-        pca_fitted_to=pictures,
+        pca_fitted_to=n_images,
         versions={},
         validation={},
     )
@@ -92,22 +94,22 @@ def command(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "lookup", *arguments], check=True, capture_output=True)  # noqa: S603 - our own
 
 
-def service_latency(output: Path, picture: Path, times: int) -> float:
-    """Return the median of the seconds that a picture takes over HTTP, one at a time."""
+def service_latency(output: Path, photo: Path, times: int) -> float:
+    """Return the median of the seconds that a photo takes over HTTP, one at a time."""
     arguments = [sys.executable, "-m", "lookup", "serve", "--output", str(output), "--port", "0"]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
         assert process.stderr is not None
         port = next(
             found[1] for line in process.stderr if (found := re.search(r"serving http://127.0.0.1:(\d+)", line))
         )
-        body = b'--x\r\nContent-Disposition: form-data; name="picture"; filename="x.jpg"\r\n\r\n'
-        body += picture.read_bytes() + b"\r\n--x--\r\n"
-        asked = urllib.request.Request(
+        body = b'--x\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\n\r\n'
+        body += photo.read_bytes() + b"\r\n--x--\r\n"
+        request = urllib.request.Request(
             f"http://127.0.0.1:{port}/classify", body, {"Content-Type": "multipart/form-data; boundary=x"}
         )
 
         def ask() -> None:
-            with urllib.request.urlopen(asked) as answer:  # noqa: S310 - our own server
+            with urllib.request.urlopen(request) as answer:  # noqa: S310 - our own server
                 answer.read()
 
         seconds = [timed(ask) for _ in range(times)]
@@ -116,40 +118,42 @@ def service_latency(output: Path, picture: Path, times: int) -> float:
     return statistics.median(seconds[times // 10 :])
 
 
-def bare_latency(picture: Path, times: int) -> float:
-    """Return the median of the seconds that decoding and inferring a picture take."""
+def bare_latency(photo: Path, times: int) -> float:
+    """Return the median of the seconds that decoding and inferring a photo take."""
     model = read_model(str(EMBEDDED_FOLDER))
     with silenced():
         extractor = FeatureExtractor(model)
-    way, data, seconds = decode_options(model, Settings()), picture.read_bytes(), []
+    decoding, data, seconds = decode_options(model, Settings()), photo.read_bytes(), []
     for _ in range(times):
         started = time.perf_counter()
-        extractor.extract(decode(data, way.input_size).pixels)
+        extractor.extract(decode(data, decoding.input_size).pixels)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds[times // 10 :])
 
 
 def main() -> None:
     """Run the command."""
-    told = parser("lookup", __doc__)
-    told.add_argument("--pictures", type=int, nargs="+", default=[100_000, 1_000_000], help="(default: %(default)s)")
-    options = told.parse_args()
-    picture = next(inputs.pictures(200).rglob("*.jpg"))
-    with bench("lookup", options) as found, tempfile.TemporaryDirectory() as folder:
-        for count in options.pictures:
+    command_line = parser("lookup", __doc__)
+    command_line.add_argument(
+        "--images", type=int, nargs="+", default=[100_000, 1_000_000], help="sizes of the index (default: %(default)s)"
+    )
+    options = command_line.parse_args()
+    photo = next(inputs.pictures(200).rglob("*.jpg"))
+    with bench("lookup", options) as findings, tempfile.TemporaryDirectory() as folder:
+        for count in options.images:
             output = results(Path(folder), count)
-            asked = (str(picture), "--output", str(output))
-            first = timed(partial(command, "classify", *asked))
-            ways = {way: partial(timed, partial(command, way, *asked)) for way in ("search", "classify")}
-            medians = found.compare(f"whole commands on {count:,} pictures", ways, options.rounds)
+            arguments = (str(photo), "--output", str(output))
+            first = timed(partial(command, "classify", *arguments))
+            commands = {name: partial(timed, partial(command, name, *arguments)) for name in ("search", "classify")}
+            medians = findings.compare(f"whole commands on {count:,} images", commands, options.rounds)
             bound = 2 if count <= 100_000 else 10
-            found.claim(f"{count:,} pictures: search", medians["search"], "s", at_most=bound)
-            found.claim(f"{count:,} pictures: classify", medians["classify"], "s", at_most=bound)
-            found.claim(f"{count:,} pictures: the first classify", first, "s", at_most=bound)
-        few = results(Path(folder), 1_000)
-        served, bare = service_latency(few, picture, 300), bare_latency(picture, 300)
-        found.say(f"  the service {1e3 * served:.1f} ms, decoding and inference alone {1e3 * bare:.1f} ms")
-        found.claim("the service's latency against decoding and inference", served / bare, at_most=4)
+            findings.claim(f"{count:,} images: search", medians["search"], "s", at_most=bound)
+            findings.claim(f"{count:,} images: classify", medians["classify"], "s", at_most=bound)
+            findings.claim(f"{count:,} images: the first classify", first, "s", at_most=bound)
+        output = results(Path(folder), 1_000)
+        served, bare = service_latency(output, photo, 300), bare_latency(photo, 300)
+        findings.say(f"  the service {1e3 * served:.1f} ms, decoding and inference alone {1e3 * bare:.1f} ms")
+        findings.claim("the service's latency against decoding and inference", served / bare, at_most=4)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How often lookup names fruit rightly that it has seen from other sides: python -m benchmarks.naming [--weights FILE].
+"""How often lookup names fruit that it has seen from other sides: python -m benchmarks.naming [--weights FILE].
 
-Sixty rendered fruits that nothing was trained on, in fifteen families of four that differ in one group of traits: a run
-on views of each turning about one axis, then the question for views about another axis, under another light. Beside a
-plain nearest neighbour on the features, one on colours alone, and a logistic regression on what lookup compares.
+Sixty rendered fruits that no model was trained on, in fifteen families of four that differ in one group of traits. The
+run has views of each fruit turning about one axis; the queries are views about another axis, in another light. Beside
+lookup: the nearest neighbor by features, by colors, and a logistic regression on the coordinates that lookup compares.
 """
 
 import tempfile
@@ -24,25 +24,27 @@ from job.settings import Settings
 from job.stages.featurize import featurize
 from job.stages.reduce import reduce
 from lookup.classifier import Classifier
-from lookup.embed import Embedder
+from lookup.embed import Embedder, Embedding
 
-_BINS = 8  # of each colour
+_BINS = 8  # of each color channel
+VIEWS, QUERY_VIEWS = 60, 16  # of each fruit
 Features = NDArray[np.float64]
 Labels = NDArray[np.str_]
 
 
-def render(folder: Path, fruits: int, plain: int, other: int) -> None:
-    """Write the pictures: `known/<fruit>/…jpg` about one axis, `asked/<fruit>/…jpg` about another."""
+def render(folder: Path, fruits: int) -> None:
+    """Write the images: `known/<fruit>/…jpg` about one axis, `queries/<fruit>/…jpg` about another."""
     for fruit in range(orchard.UNSEEN, orchard.UNSEEN + fruits):
-        for kind, pictures in zip(("known", "asked"), orchard.turntables(fruit, plain, other), strict=True):
-            place = folder / kind / str(fruit)
-            place.mkdir(parents=True)
-            for number, picture in enumerate(pictures):
-                Image.fromarray(picture).save(place / f"{number:03d}.jpg", quality=92)
+        turntables = orchard.turntables(fruit, VIEWS, QUERY_VIEWS)
+        for kind, images in zip(("known", "queries"), turntables, strict=True):
+            label_folder = folder / kind / str(fruit)
+            label_folder.mkdir(parents=True)
+            for number, image in enumerate(images):
+                Image.fromarray(image).save(label_folder / f"{number:03d}.jpg", quality=92)
 
 
-def colours(paths: list[Path]) -> Features:
-    """Return the square roots of the pictures' shares of each colour [n, 512]: their products compare histograms."""
+def color_features(paths: list[Path]) -> Features:
+    """Return the square roots of the shares of colors, shape (n, 512): their products compare histograms."""
     rows = []
     for path in paths:
         pixels = np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3) // (256 // _BINS)
@@ -51,54 +53,64 @@ def colours(paths: list[Path]) -> Features:
     return np.array(rows)
 
 
-def nearest(known: Features, labels: Labels, asked: Features) -> Labels:
-    """Return the labels of the nearest by cosine."""
-    unit = [vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (known, asked)]
-    named: Labels = labels[(unit[1] @ unit[0].T).argmax(axis=1)]
+def nearest_label(known: Features, labels: Labels, queries: Features) -> Labels:
+    """Return the label, shape (q,), of the nearest known image by cosine."""
+    known, queries = (features / np.linalg.norm(features, axis=1, keepdims=True) for features in (known, queries))
+    named: Labels = labels[(queries @ known.T).argmax(axis=1)]
+    return named
+
+
+def linear_label(classifier: Classifier, embeddings: list[Embedding]) -> Labels:
+    """Return the label, shape (q,), by a logistic regression on the coordinates of the index."""
+    index = classifier.index
+    k, coordinates = index.description.components, np.concatenate(index.blocks)
+    # Components and colors weigh the same.
+    scale = np.repeat([coordinates[:, :k].std(), coordinates[:, k:].std()], [k, coordinates.shape[1] - k])
+    model = LogisticRegression(max_iter=300).fit(coordinates / scale, np.array(index.names)[index.labels])
+    named: Labels = model.predict(np.stack([embedding.coordinates for embedding in embeddings]) / scale)
     return named
 
 
 def main() -> None:
     """Run the command."""
-    told = parser("naming", __doc__, rounds=1)
-    told.add_argument("--weights", default="embedded", help="embedded, imagenet or a file (default: %(default)s)")
-    told.add_argument("--alpha", type=float, help="of the weights in a file or of imagenet's")
-    told.add_argument("--fruits", type=int, default=60, help="(default: %(default)s)")
-    options = told.parse_args()
-    with bench("naming", options) as found, tempfile.TemporaryDirectory() as name, session(Path(name)) as spark:
+    command_line = parser("naming", __doc__, rounds=1)
+    command_line.add_argument("--weights", default="embedded", help="embedded, imagenet or FILE (default: %(default)s)")
+    command_line.add_argument("--alpha", type=float, help="width of imagenet's weights or of those in a file")
+    command_line.add_argument("--fruits", type=int, default=60, help="number of fruits (default: %(default)s)")
+    options = command_line.parse_args()
+    with bench("naming", options) as findings, tempfile.TemporaryDirectory() as name, session(Path(name)) as spark:
         folder, model = Path(name), Path(name, "model")
         with silenced():
             make(ModelSpec(options.weights, alpha=options.alpha), model)
-        render(folder, options.fruits, 60, 16)
-        for kind in ("known", "asked"):
+        render(folder, options.fruits)
+        for kind in ("known", "queries"):
             settings = Settings(images=str(folder / kind), model=str(model), output=str(folder / f"{kind}-results"))
             featurize(spark, settings)
         reduce(spark, Settings(output=str(folder / "known-results"), report=False))
 
-        known, asked = (sorted((folder / kind).glob("*/*.jpg")) for kind in ("known", "asked"))
-        labels, right = (np.array([path.parent.name for path in paths]) for paths in (known, asked))
-        seen, shown = (vectors(str(folder / f"{kind}-results"), "").astype(float) for kind in ("known", "asked"))
+        known, queries = (sorted((folder / kind).glob("*/*.jpg")) for kind in ("known", "queries"))
+        labels, truth = (np.array([path.parent.name for path in paths]) for paths in (known, queries))
+        features, query_features = (
+            vectors(str(folder / f"{kind}-results"), "").astype(float) for kind in ("known", "queries")
+        )
         classifier = Classifier(str(folder / "known-results"))
         with Embedder(classifier.pipeline) as embedder:
-            points = [embedder.embed(path.read_bytes()) for path in asked]
-        answers = classifier.classify(points, 1)
-        index = classifier.index
-        k, places = index.description.components, np.concatenate(index.blocks)
-        spread = np.repeat([places[:, :k].std(), places[:, k:].std()], [k, places.shape[1] - k])
-        linear = LogisticRegression(max_iter=300).fit(places / spread, np.array(index.names)[index.labels])
-        asked_places = np.stack([point.coordinates for point in points])
+            embeddings = [embedder.embed(path.read_bytes()) for path in queries]
+        predictions = classifier.classify(embeddings, 1)
         named = {
-            "lookup classify": np.array([answer.label or "" for answer in answers]),
-            "nearest by features": nearest(seen, labels, shown),
-            "nearest by colours": nearest(colours(known), labels, colours(asked)),
-            "logistic regression": linear.predict(asked_places / spread),
+            "lookup classify": np.array([prediction.label or "" for prediction in predictions]),
+            "nearest by features": nearest_label(features, labels, query_features),
+            "nearest by colors": nearest_label(color_features(known), labels, color_features(queries)),
+            "logistic regression": linear_label(classifier, embeddings),
         }
-        found.say(f"{options.fruits} fruits, {len(known):,} views known, {len(asked):,} about another axis asked")
-        for way, names in named.items():
-            share = wilson(int((names == right).sum()), len(right))
-            found.say(f"  {way:<22} {share.value:.3f} ({share.low:.3f}-{share.high:.3f}) right")
-            found.claim(f"{way}: right", share.value, unit="")
-        found.claim("unknown, of pictures of known fruit", float(np.mean(named["lookup classify"] == "")), unit="")
+        findings.say(
+            f"{options.fruits} fruits, {len(known):,} views known, {len(queries):,} about another axis to name"
+        )
+        for method, names in named.items():
+            share = wilson(int((names == truth).sum()), len(truth))
+            findings.say(f"  {method:<22} {share.value:.3f} ({share.low:.3f}-{share.high:.3f}) right")
+            findings.claim(f"{method}: right", share.value, unit="")
+        findings.claim("unknown, of images of known fruit", float(np.mean(named["lookup classify"] == "")), unit="")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""The trade-off: neighbours against scikit-learn's, intervals worked out by hand, the choice on made-up numbers."""
+"""The trade-off: neighbors against scikit-learn's, intervals worked out by hand, the choice on made-up numbers."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,57 +11,58 @@ from sklearn.model_selection import LeaveOneGroupOut, LeaveOneOut, cross_val_pre
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from benchmarks import tradeoff
-from benchmarks.labeled_sets import Sample, draw, find, readable
-from benchmarks.neighbours import Interval, difference, nearest, overlap, share
-from benchmarks.tradeoff import Row, cheapest, judge, not_worse
+from benchmarks.knn import difference, nearest, overlap, share
+from benchmarks.labeled_sets import LabeledSet, draw, find, readable
+from benchmarks.tradeoff import Row, cheapest, compare, not_worse
+from job.curation.intervals import Interval
 from submit import cost
 from tests.conftest import make_pictures
 
-PICTURES = 90
+IMAGES = 90
 
 
 def vectors(seed: int, spread: float = 1.5) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
-    """Return features of labels that overlap, so that some neighbours are wrong."""
+    """Return features of labels that overlap, so that some neighbors are wrong."""
     rng = np.random.default_rng(seed)
-    labels = np.repeat(np.array(["apple", "banana", "clementine"]), PICTURES // 3)
+    labels = np.repeat(np.array(["apple", "banana", "clementine"]), IMAGES // 3)
     centres = np.random.default_rng(0).normal(size=(3, 20))
-    features = centres[np.repeat(np.arange(3), PICTURES // 3)] + spread * rng.normal(size=(PICTURES, 20))
+    features = centres[np.repeat(np.arange(3), IMAGES // 3)] + spread * rng.normal(size=(IMAGES, 20))
     return features.astype(np.float32), labels
 
 
 def test_accuracy_is_that_of_scikit_learn_leaving_one_out() -> None:
     features, labels = vectors(1)
-    near = nearest(features, np.arange(PICTURES), 10)
-    one = KNeighborsClassifier(1, metric="cosine", algorithm="brute")
-    predicted = cross_val_predict(one, features, labels, cv=LeaveOneOut())
+    near = nearest(features, np.arange(IMAGES), 10)
+    peer = KNeighborsClassifier(1, metric="cosine", algorithm="brute")
+    predicted = cross_val_predict(peer, features, labels, cv=LeaveOneOut())
     assert 0.3 < np.mean(predicted == labels) < 0.95, "the vectors decide nothing"
     assert labels[near[:, 0]].tolist() == predicted.tolist()
 
 
-def test_neighbours_are_those_of_scikit_learn_the_nearest_first() -> None:
+def test_neighbors_are_those_of_scikit_learn_the_nearest_first() -> None:
     features, _ = vectors(2)
     expected = NearestNeighbors(n_neighbors=10, metric="cosine").fit(features).kneighbors(return_distance=False)
-    assert nearest(features, np.arange(PICTURES), 10).tolist() == expected.tolist()
+    assert nearest(features, np.arange(IMAGES), 10).tolist() == expected.tolist()
 
 
-def test_a_group_is_not_asked_about_itself() -> None:
+def test_a_neighbor_is_of_another_group() -> None:
     features, labels = vectors(3)
-    groups = np.arange(PICTURES) // 6
-    one = KNeighborsClassifier(1, metric="cosine", algorithm="brute")
-    predicted = cross_val_predict(one, features, labels, cv=LeaveOneGroupOut(), groups=groups)
+    groups = np.arange(IMAGES) // 6
+    peer = KNeighborsClassifier(1, metric="cosine", algorithm="brute")
+    predicted = cross_val_predict(peer, features, labels, cv=LeaveOneGroupOut(), groups=groups)
     near = nearest(features, groups, 10)
     assert labels[near[:, 0]].tolist() == predicted.tolist()
     assert not (groups[near] == groups[:, None]).any()
-    # Of two large groups there are only as many neighbours as the other has.
+    # With two groups there are only as many neighbors as the smaller group has.
     assert nearest(features[:10], np.repeat([0, 1], [4, 6]), 10).shape == (10, 4)
 
 
 def test_overlap_is_what_sets_have_in_common() -> None:
-    # Both neighbours are the same in another order, then one of two.
+    # Both neighbors are the same in another order, then one of two.
     assert overlap(np.array([[1, 2], [0, 2]]), np.array([[2, 1], [2, 3]])) == pytest.approx(0.75)
-    near = [nearest(vectors(seed)[0], np.arange(PICTURES), 10) for seed in (4, 5)]
-    sets = [[set(row.tolist()) for row in one] for one in near]
-    expected = np.mean([len(one & two) / 10 for one, two in zip(*sets, strict=True)])
+    near = [nearest(vectors(seed)[0], np.arange(IMAGES), 10) for seed in (4, 5)]
+    sets = [[set(row.tolist()) for row in rows] for rows in near]
+    expected = np.mean([len(first & second) / 10 for first, second in zip(*sets, strict=True)])
     assert 0 < expected < 1
     assert overlap(near[0], near[1]) == pytest.approx(expected)
 
@@ -77,7 +77,7 @@ def test_the_interval_of_a_share_is_wilsons() -> None:
 
 
 def test_the_interval_of_a_difference_is_bonett_and_prices() -> None:
-    # Of 100, 6 are right in the new one alone and 2 in the old one alone: 7/102 and 3/102;
+    # Of 100, 6 are right in the new network alone and 2 in the old one alone: 7/102 and 3/102;
     # 4/102 +- 1.959964 sqrt((10/102 - (4/102)^2) / 102) = 0.0392157 +- 0.0602858.
     old, new = np.ones(100, bool), np.ones(100, bool)
     old[:6], new[6:8] = False, False
@@ -96,7 +96,7 @@ def test_not_worse_is_neither_a_loss_nor_perhaps_a_large_one(low: float, high: f
     assert not_worse(Interval((low + high) / 2, low, high), margin=0.01) is passes
 
 
-def test_the_cheapest_is_taken_of_those_that_will_do() -> None:
+def test_the_cheapest_of_those_that_are_not_worse() -> None:
     nothing = Interval(0, 0, 0)
     reference = Row(1.0, 224, 90, usd=0.7, right=nothing, same=1, difference=nothing, not_worse=True)
     small = replace(reference, input_size=128, usd=0.3)
@@ -106,12 +106,12 @@ def test_the_cheapest_is_taken_of_those_that_will_do() -> None:
     assert cheapest([reference, replace(small, usd=0.9)]) is reference
 
 
-def test_networks_are_judged_by_the_reference_that_comes_first() -> None:
+def test_networks_are_compared_with_the_first() -> None:
     (good, labels), (noise, _) = vectors(6, spread=0.3), vectors(7, spread=30)
-    given = Sample([Path(str(number)) for number in range(PICTURES)], labels, np.arange(PICTURES))
+    given = LabeledSet([Path(str(number)) for number in range(IMAGES)], labels, np.arange(IMAGES))
     features = {(1.0, 224): good, (1.0, 96): noise, (0.5, 224): good}
     rates = {(1.0, 224): 100.0, (1.0, 96): 1000.0, (0.5, 224): 200.0}
-    rows = judge(features, rates, given, margin=0.05)
+    rows = compare(features, rates, given, margin=0.05)
     assert [(row.alpha, row.input_size) for row in rows] == list(features)
     assert [row.not_worse for row in rows] == [True, False, True]
     assert [row.same for row in rows][::2] == [1, 1]
@@ -119,8 +119,8 @@ def test_networks_are_judged_by_the_reference_that_comes_first() -> None:
     assert rows[1].right.value < rows[0].right.value == 1
     assert [row.usd for row in rows] == [cost.estimate(1_000_000, rate).usd for rate in rates.values()]
     assert cheapest(rows) is rows[2]
-    # So few pictures cannot show that nothing is lost but for the reference itself.
-    assert [row.not_worse for row in judge(features, rates, given, margin=0.001)] == [True, False, False]
+    # So few images cannot rule out a loss, except for the reference itself.
+    assert [row.not_worse for row in compare(features, rates, given, margin=0.001)] == [True, False, False]
 
 
 def test_a_sample_is_drawn_again_from_the_same_seed_and_holds_as_many_of_each_label() -> None:
@@ -131,22 +131,22 @@ def test_a_sample_is_drawn_again_from_the_same_seed_and_holds_as_many_of_each_la
     assert counts == {"a": 4, "b": 4, "c": 4, "d": 4, "few": 2, "alone": 0}
     assert chosen == draw(found, 20, seed=1) != draw(found, 20, seed=2)
     assert len(draw(found, 1000, seed=1)) == 42
-    # Of more labels than the sample has room for, two pictures each.
+    # Of more labels than the sample has room for, two images each.
     assert [len({path.parent for path in draw(found, count, seed=1)}) for count in (-1, 0, 1, 5)] == [0, 0, 0, 2]
 
 
-def test_what_cannot_be_used_is_counted(tmp_path: Path) -> None:
+def test_unusable_images_are_counted(tmp_path: Path) -> None:
     make_pictures(tmp_path, {"apple": 3, "banana": 3, "pear": 1})
-    (tmp_path / "apple" / "broken.jpg").write_bytes(b"no picture")
-    (tmp_path / "apple" / "letter.txt").write_text("no picture's name")
+    (tmp_path / "apple" / "broken.jpg").write_bytes(b"no image")
+    (tmp_path / "apple" / "letter.txt").write_text("no image's name")
     (tmp_path / "plum").mkdir()
     (tmp_path / "plum" / "a.jpg").write_bytes((tmp_path / "apple" / "000.jpg").read_bytes())
     (tmp_path / "plum" / "b.jpg").write_bytes(b"")
     (tmp_path / "loose.jpg").write_bytes((tmp_path / "apple" / "000.jpg").read_bytes())
-    found, unlabelled = find(tmp_path)
-    assert unlabelled == 1
-    assert {label: len(paths) for label, paths in found.items()} == {"apple": 4, "banana": 3, "pear": 1, "plum": 2}
-    chosen, left = readable(draw(found, 100, seed=0), None)
+    by_label, unlabeled = find(tmp_path)
+    assert unlabeled == 1
+    assert {label: len(paths) for label, paths in by_label.items()} == {"apple": 4, "banana": 3, "pear": 1, "plum": 2}
+    chosen, left = readable(draw(by_label, 100, seed=0), None)
     assert left == {"not an image": 1, "zero bytes": 1, "alone with its label": 1}
     assert chosen.labels.tolist() == ["apple"] * 3 + ["banana"] * 3
     assert chosen.groups.tolist() == list(range(6))
@@ -159,31 +159,26 @@ def test_a_series_is_what_names_have_in_common_within_a_label(tmp_path: Path) ->
     chosen, left = readable(draw(find(tmp_path)[0], 100, seed=0), "^(r_)?")
     assert [path.name for path in chosen.paths][2:5] == ["r_000.jpg", "r_001.jpg", "000.jpg"]
     assert chosen.groups.tolist() == [0, 0, 1, 1, 2, 2, 2, 3]
-    # A label of one series has no picture that could be right.
+    # A label of one series has no image that could be right.
     assert left == {"of the one group of its label": 3}
-    # What the expression does not find stands for itself.
+    # A name that the expression does not match is a series of its own.
     assert readable(draw(find(tmp_path)[0], 100, seed=0), "^r_")[0].groups.tolist() == [0, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9]
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["tradeoff", *words])
-    tradeoff.main()
 
 
 def test_the_whole_command_says_and_keeps_what_it_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = make_pictures(tmp_path / "photos", {"apple": 8, "banana": 8})
-    (images / "apple" / "broken.jpg").write_bytes(b"no picture")
+    (images / "apple" / "broken.jpg").write_bytes(b"no image")
     monkeypatch.chdir(tmp_path)
-    run(monkeypatch, "--images", str(images), "--weights", "embedded", "--rounds", "1")
+    tradeoff.main(["--images", str(images), "--weights", "embedded", "--rounds", "1"])
     said = capsys.readouterr().out
-    assert "16 of 17 labelled pictures, 2 labels\nleft out: 1 not an image\n" in said
+    assert "16 of 17 labeled images, 2 labels\nleft out: 1 not an image\n" in said
     assert "stays above -0.01." in said
-    assert "So few pictures cannot show a loss of less than 0.154: give more." in said
-    told = json.loads((tmp_path / "build/bench/tradeoff.json").read_text())
-    [row] = told["tables"][-1]["rows"]
-    [timed] = told["tables"][0]["medians"].values()
+    assert "So few images cannot rule out a loss of 0.154: give more." in said
+    saved = json.loads((tmp_path / "build/bench/tradeoff.json").read_text())
+    [row] = saved["tables"][-1]["rows"]
+    [timed] = saved["tables"][0]["medians"].values()
     assert (row["alpha"], row["input_size"], row["same"], row["not_worse"]) == (0.35, 224, 1, True)
     assert row["rate"] == pytest.approx(16 / timed)
     assert row["usd"] == pytest.approx(cost.estimate(1_000_000, 16 / timed).usd)
@@ -193,21 +188,21 @@ def test_the_whole_command_says_and_keeps_what_it_found(
     ("labels", "words", "said"),
     [
         ({"a": 2, "b": 2}, ["--images", "nowhere"], "error: --images nowhere is no folder"),
-        ({}, [], "no labelled pictures in .*: there has to be a folder for each label"),
-        ({"a": 1, "b": 1}, [], "nothing can be told from that: give at least two labels with two pictures each"),
-        ({"a": 5}, [], "nothing can be told from that"),
+        ({}, [], "no labeled images in .*: make a folder for each label"),
+        ({"a": 1, "b": 1}, [], "these images show nothing: give at least two labels with two images each"),
+        ({"a": 5}, [], "these images show nothing"),
         ({"a": 2, "b": 2}, ["--groups", "("], "missing \\), unterminated subpattern"),
-        ({"a": 2, "b": 2}, ["--groups", "jpg"], "nothing can be told from that"),
-        ({"a": 2, "b": 2}, ["--pictures", "0"], "nothing can be told from that"),
-        ({"a": 2, "b": 2}, ["--alpha", "0.5"], "the embedded weights are of one width and size: leave out --alpha"),
+        ({"a": 2, "b": 2}, ["--groups", "jpg"], "these images show nothing"),
+        ({"a": 2, "b": 2}, ["--limit", "0"], "these images show nothing"),
+        ({"a": 2, "b": 2}, ["--alpha", "0.5"], "the embedded weights have one width and size: leave out --alpha"),
         ({"a": 2, "b": 2}, ["--weights", "no.h5"], "cannot read the weights no.h5: No such file"),
     ],
 )
-def test_what_cannot_be_used_ends_in_a_sentence(
+def test_unusable_input_ends_in_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: dict[str, int], words: list[str], said: str
 ) -> None:
     (tmp_path / "photos").mkdir()
     images = make_pictures(tmp_path / "photos", labels)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=said):
-        run(monkeypatch, "--images", str(images), "--weights", "embedded", *words)
+        tradeoff.main(["--images", str(images), "--weights", "embedded", *words])
