@@ -23,7 +23,7 @@ from benchmarks.server import PICTURES, Contents, serving
 from benchmarks.subprocess_session import plain_session
 from job import storage
 from job.command_line import Log
-from job.images.listing import list_images
+from job.images.source import list_images
 from job.settings import Settings
 from job.spark.session import local_session
 from job.spark.shipping import ship

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from job import storage
 from job.errors import JobError
-from job.images.listing import is_loop
+from job.images.folder_walk import is_loop
 from job.settings import Settings
 
 _ENDINGS = Settings().endings

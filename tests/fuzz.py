@@ -27,7 +27,7 @@ HANG_SECONDS = 10
 # Small, so that shrinking while loading takes place in small pictures as well.
 SIDE = 8
 MAX_PIXELS = 4_000_000
-WAYS = [DecodeOptions(SIDE, mode, MAX_PIXELS, HANG_SECONDS, 1 << 30) for mode in ("fast", "exact")]
+OPTIONS = [DecodeOptions(SIDE, mode, MAX_PIXELS, HANG_SECONDS, 1 << 30) for mode in ("fast", "exact")]
 
 
 def seeds(heic: bytes = b"") -> dict[str, bytes]:
@@ -220,7 +220,7 @@ def fuzz(count: int, seed: int, heic: bytes = b"", keep: Path | None = None) -> 
     outcomes: Counter[str] = Counter()
     wrong = []
     stream = cases(seeds(heic), seed)
-    with Decoder(WAYS[0], isolated=True) as fast, Decoder(WAYS[1], isolated=True) as exact:
+    with Decoder(OPTIONS[0], isolated=True) as fast, Decoder(OPTIONS[1], isolated=True) as exact:
         for _ in range(count):
             name, data = next(stream)
             found, fault = judge([fast, exact], data)

@@ -24,7 +24,7 @@ from job.features.wave import DataFile
 from job.features.wave_plan import Slice
 from job.images.color_histogram import color_histogram
 from job.images.decode import Rejected
-from job.images.fetch import check_readable, prefetch
+from job.images.fetch import READ_AHEAD, ReadAhead, check_readable, prefetch
 from job.images.listing import ListedImage
 from job.images.sandbox import DecodeOptions, Decoder
 from job.spark.tasks import first_attempt
@@ -45,6 +45,8 @@ class Extraction:
         How images are decoded.
     isolated : bool
         Whether the first attempt of a task decodes in a child process as well: where there is no second.
+    read_ahead : ReadAhead
+        How many images are fetched before their turn.
     """
 
     output: str
@@ -52,6 +54,7 @@ class Extraction:
     fingerprint: str
     options: DecodeOptions
     isolated: bool
+    read_ahead: ReadAhead = READ_AHEAD
 
     def wave(self, number: int) -> str:
         """Return the folder, below the output, of a wave of this run."""
@@ -114,7 +117,7 @@ def extract_features(task: ExtractionTask) -> Extracted:
         storage.create(storage.join(extraction.output, name)) as path,
     ):
         with features_writer(path) as writer:
-            images = prefetch(_images(task.slices), extraction.options.memory_bytes)
+            images = prefetch(_images(task.slices), extraction.options.memory_bytes, extraction.read_ahead)
             rows = (_row(image, data, decoder, extractor) | {"run": extraction.run} for image, data in images)
             for batch in _batches(rows, BATCH_ROWS):
                 statuses.update(row["status"] for row in batch)

@@ -19,7 +19,7 @@ from job.settings import DEFAULT_MAX_PIXELS
 pi_heif.register_heif_opener(decode_threads=1)
 Image.init()
 
-# Part of the fingerprint: raise it whenever the same bytes would give other pixels, or other shares of colours.
+# Part of the fingerprint: raise it whenever the same bytes would give other pixels, or another color histogram.
 DECODER_VERSION = 3
 
 # The closed list of reasons for which an image is rejected.
@@ -46,21 +46,21 @@ REASONS = (
     NAME_NOT_UTF8,
 )
 
-# Pillow hands EPS to Ghostscript, a program that runs what the file says: not for files that nobody has looked at.
+# Pillow hands EPS to Ghostscript, which runs the program in the file: too dangerous for unknown files.
 REFUSED_FORMATS = ("EPS",)
 
 # Shrink-on-load keeps at least this many times the side needed: cosine to the full decode >= 0.9996 on 8-13 Mpx photos
 # (benchmarks.photos).
 DRAFT_FACTOR = 3
 
-# Large pictures are brought to RGB a strip at a time, so that no second copy of the whole is made.
+# Large images are converted to RGB a strip at a time, so that there is never a second copy of the whole.
 STRIP_PIXELS = 1 << 18
 
-# After a picture of so many pixels what was freed is given back to the system.
+# After an image of this many pixels the memory that it took is returned to the system.
 LARGE_PIXELS = 16_000_000
 
 _ORIENTATION_TAG = 0x0112
-# EXIF orientation -> what turns the stored pixels into what a viewer shows (Exif 2.32, tag 274).
+# EXIF orientation -> the transposition from the stored pixels to the upright image (Exif 2.32, tag 274).
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -87,10 +87,10 @@ class DecodedImage:
 
     Attributes
     ----------
-    pixels : uint8 array [input_size, input_size, 3]
+    pixels : uint8 array, shape (input_size, input_size, 3)
         RGB, upright, on white where the image is transparent.
     width, height : int
-        Pixels as stored in the file, before orientation and resizing.
+        In pixels as stored in the file, before orientation and resizing.
     """
 
     pixels: NDArray[np.uint8]
@@ -98,31 +98,40 @@ class DecodedImage:
     height: int
 
 
-def decode(data: bytes, input_size: int, mode: str = "fast", max_pixels: int = DEFAULT_MAX_PIXELS) -> DecodedImage:
+def decode(
+    data: bytes,
+    input_size: int,
+    mode: str = "fast",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    *,
+    strip_pixels: int = STRIP_PIXELS,
+) -> DecodedImage:
     """Decode an image of any format that Pillow or pi-heif reads and resize it (bicubic) to a square.
 
     Parameters
     ----------
     data : bytes
-        The whole file. Its content decides what it is, not its name.
+        The whole file; its content decides the format, not its name.
     input_size : int
         Side of the square that the network takes, in pixels; the aspect ratio is not kept.
     mode : {"fast", "exact"}
         `fast` lets libjpeg shrink JPEGs while loading, to no less than 3 times `input_size`; `exact` decodes in full.
     max_pixels : int
         Images with more pixels are rejected before they are decoded.
+    strip_pixels : int
+        Pixels of a large image that are converted at a time.
 
     Raises
     ------
     Rejected
-        With the reason, for bytes that give no usable image: what Pillow's own `Image.open(…).load()` refuses.
+        With the reason, for bytes that are no usable image: those that Pillow's own `Image.open(…).load()` refuses.
     MemoryError
-        When there is not enough: whether that is the image's fault, its caller knows.
+        When memory runs out; the caller knows whether that is the image's fault.
     """
     if not data:
         raise Rejected(ZERO_BYTES, "the file is empty")
     with warnings.catch_warnings():
-        # Of odd metadata and large pictures Pillow warns and reads on: no news in a log of millions.
+        # Pillow warns of odd metadata and large images and reads on; a log of millions of images has no use for that.
         warnings.simplefilter("ignore")
         image = _open(data, max_pixels)
         width, height = image.size
@@ -131,28 +140,28 @@ def decode(data: bytes, input_size: int, mode: str = "fast", max_pixels: int = D
                 image.draft("RGB", (DRAFT_FACTOR * input_size, DRAFT_FACTOR * input_size))
             free_webp_decoder(image)
             image.load()
-            square = _square(image, input_size)
-            # Turning the small square instead of the whole picture gives the same up to the rounding of the resize.
-            turn = _UPRIGHT.get(_orientation(image))
-            pixels = np.asarray(square if turn is None else square.transpose(turn))
-        except Exception as error:  # noqa: BLE001 - decoders raise anything on broken data; each is this image's fault
+            square = _square(image, input_size, strip_pixels)
+            # Turning the small square instead of the whole image gives the same up to the rounding of the resize.
+            transposition = _UPRIGHT.get(_orientation(image))
+            pixels = np.asarray(square if transposition is None else square.transpose(transposition))
+        except Exception as error:  # noqa: BLE001 - decoders raise anything on broken data; each error is the image's fault
             raise _rejected(error, DAMAGED) from None
         finally:
-            image.close()  # whoever else holds it, a traceback or a circle, its memory is free
+            image.close()  # frees its memory even while a traceback or a cycle still refers to it
             if width * height >= LARGE_PIXELS:
-                _give_back()
+                _trim_heap()
     return DecodedImage(pixels, width, height)
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
-    """Read what the file says of itself."""
+    """Open an image, which reads its header only."""
     try:
         image = Image.open(io.BytesIO(data), formats=[name for name in Image.ID if name not in REFUSED_FORMATS])
     except Image.DecompressionBombError as error:
         raise Rejected(TOO_MANY_PIXELS, str(error)) from None
     except UnidentifiedImageError:
         raise Rejected(NOT_AN_IMAGE, "no known image format") from None
-    except Exception as error:  # noqa: BLE001 - a hostile header may raise anything; whatever it is, it is no image
+    except Exception as error:  # noqa: BLE001 - a hostile header may raise anything; the file is no image
         raise _rejected(error, DAMAGED) from None
     width, height = image.size
     if width * height > max_pixels:
@@ -160,16 +169,16 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
-def _square(image: Image.Image, side: int) -> Image.Image:
+def _square(image: Image.Image, side: int, strip_pixels: int = STRIP_PIXELS) -> Image.Image:
     """Return the loaded image as an RGB square in sRGB, transparency laid over white, 16-bit samples scaled to 8."""
     mode, transform = icc.to_srgb(image)
     width, height = image.size
-    rows = max(1, STRIP_PIXELS // width)
+    rows = max(1, strip_pixels // width)
     flat = image.mode == mode and not image.has_transparency_data
     if flat or rows >= height:
         small = (image if flat else _flat(image, mode)).resize((side, side), Image.Resampling.BICUBIC)
     else:
-        # Pillow resizes across, then down, rounding in between: across by strips, then down is the same, bit for bit.
+        # Pillow resizes across, then down, and rounds in between: across by strips, then down is the same, bit by bit.
         narrow = Image.new(mode, (side, height))
         scale = _scale(image)
         for top in range(0, height, rows):
@@ -180,10 +189,10 @@ def _square(image: Image.Image, side: int) -> Image.Image:
 
 
 def _scale(image: Image.Image) -> float:
-    """Return what brings one-channel samples of more than 8 bits to 0..255."""
+    """Return the factor from one-channel samples of more than 8 bits to 0..255."""
     if image.mode != "F":
         return 255 / 65535  # integer modes hold 16-bit samples
-    # Floats are taken as shares of 1 where they all fit in it, else as 0 to 255.
+    # Floats count as 0 to 1 where none is above 1, else as 0 to 255.
     _, highest = image.getextrema()
     return 255 if float(cast("float", highest)) <= 1 else 1
 
@@ -194,7 +203,7 @@ def _flat(image: Image.Image, mode: str, scale: float | None = None) -> Image.Im
         return _converted(image, mode, scale)
     except MemoryError:
         raise
-    except Exception:  # noqa: BLE001 - Pillow has read it, so it is usable; rare ones it cannot convert (no palette)
+    except Exception:  # noqa: BLE001 - Pillow has read it, so it is usable; a few it cannot convert (no palette)
         samples = np.asarray(image)
         first = samples if samples.ndim == 2 else samples[..., 0]
         return Image.fromarray(np.clip(first, 0, 255).astype(np.uint8)).convert(mode)
@@ -213,15 +222,15 @@ def _converted(image: Image.Image, mode: str, scale: float | None) -> Image.Imag
         try:
             layer = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         except (ValueError, TypeError, KeyError, IndexError):
-            pass  # a transparent colour that makes no sense for the mode: the picture is opaque
+            pass  # a transparent color that makes no sense for the mode: the image is opaque
         else:
             white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
             return Image.alpha_composite(white, layer).convert("RGB").convert(mode)
     return image.convert(mode)
 
 
-def _give_back() -> None:
-    """Have glibc give back what is free below the top of its heap: up to a whole picture, on top of the next one."""
+def _trim_heap() -> None:
+    """Have glibc return free memory below the top of its heap: up to a whole image, on top of the next one."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
@@ -231,12 +240,12 @@ def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 where there is none or where the EXIF block is broken."""
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # noqa: BLE001 - whatever a broken EXIF block raises, it never rejects a readable picture
+    except Exception:  # noqa: BLE001 - whatever a broken EXIF block raises, it never rejects a readable image
         return 1
 
 
 def _rejected(error: Exception, otherwise: str) -> Exception:
-    """Return what a decoder's error means: a rejection with its reason, or that memory was short."""
+    """Return the rejection that a decoder's error means, or a MemoryError where memory ran out."""
     words = " ".join(str(error).split()) or type(error).__name__
     lower = words.lower()
     if "security limit" in lower:  # libheif's bounds on what a file may claim; it calls them memory errors

@@ -1,57 +1,92 @@
-"""Images of the listing -> the same with their bytes, or the reason why they have none; a few are fetched ahead."""
+"""Images of the listing in, the same with their bytes out, or with the reason why they have none; reads ahead."""
 
 import errno
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 from job import storage
 from job.errors import RunError
 from job.images.decode import GONE, NAME_NOT_UTF8, OVER_MEMORY, Rejected
 from job.images.listing import ListedImage
 
-# Fetching ahead of inference: so many requests, and no more than so many bytes beyond the first.
-FETCH_THREADS = 16
-FETCH_AHEAD = 32
-FETCH_BYTES = 32 << 20
-# A request is one object of S3, or so many small files of a disk: to hand a file to a thread and back takes five times
-# as long as to read it.
-DISK_FILES = 16
-DISK_BYTES = 1 << 20
 
-# What a row says of an image that the listing could not hand on.
+@dataclass(frozen=True)
+class ReadAhead:
+    """Bounds on what is fetched before it is needed.
+
+    A request fetches one object of S3, or several small files of a disk: handing a file to a thread and back takes five
+    times as long as reading it.
+
+    Attributes
+    ----------
+    threads : int
+        Requests that are made at a time.
+    requests : int
+        Requests that are made or done and whose images are not needed yet.
+    total_bytes : int
+        Bytes that those requests may fetch, beyond the first.
+    disk_files, disk_bytes : int
+        Files, and their bytes, in one request to a disk.
+    """
+
+    threads: int = 16
+    requests: int = 32
+    total_bytes: int = 32 << 20
+    disk_files: int = 16
+    disk_bytes: int = 1 << 20
+
+
+READ_AHEAD = ReadAhead()
+
+# The error, in a row of the features table, of an image that the listing has no file for.
 _FAULTS = {
     GONE: "not there when it was looked up",
     NAME_NOT_UTF8: r"the bytes of its name are not UTF-8 (in the path: \xNN); rename it",
 }
 
 
-def prefetch(images: Iterator[ListedImage], most_bytes: int) -> Iterator[tuple[ListedImage, bytes | Rejected]]:
-    """Yield images in order with their bytes, or why they have none; a few are fetched ahead."""
-    pool = ThreadPoolExecutor(FETCH_THREADS)
+def prefetch(
+    images: Iterator[ListedImage], max_bytes: int, read_ahead: ReadAhead = READ_AHEAD
+) -> Iterator[tuple[ListedImage, bytes | Rejected]]:
+    """Yield images in order with their bytes, or the reason why they have none; the next ones are fetched ahead.
+
+    Parameters
+    ----------
+    images : iterator of ListedImage
+        Taken only as far as `read_ahead` allows.
+    max_bytes : int
+        Larger files are rejected without being read.
+    read_ahead : ReadAhead
+        How much is fetched ahead.
+    """
+    pool = ThreadPoolExecutor(read_ahead.threads)
     try:
         window: deque[tuple[list[ListedImage], Future[list[bytes | Rejected]]]] = deque()
         ahead = 0
-        for request in _requests(images):
-            while window and (len(window) >= FETCH_AHEAD or ahead + _bytes(request) > FETCH_BYTES):
+        for request in _requests(images, read_ahead):
+            while window and (len(window) >= read_ahead.requests or ahead + _bytes(request) > read_ahead.total_bytes):
                 first, future = window.popleft()
                 ahead -= _bytes(first)
                 yield from zip(first, future.result(), strict=True)
-            window.append((request, pool.submit(_fetch_all, request, most_bytes)))
+            window.append((request, pool.submit(_fetch_all, request, max_bytes)))
             ahead += _bytes(request)
         for first, future in window:
             yield from zip(first, future.result(), strict=True)
     finally:
-        # After a fault: those not begun would each wait as long for the same.
+        # After a fault: requests that have not begun would each wait as long for the same fault.
         pool.shutdown(cancel_futures=True)
 
 
-def _requests(images: Iterator[ListedImage]) -> Iterator[list[ListedImage]]:
-    """Yield images in order as they are fetched, several together or one by one."""
+def _requests(images: Iterator[ListedImage], read_ahead: ReadAhead) -> Iterator[list[ListedImage]]:
+    """Yield the images of each request, in order: several small files of a disk, else one."""
     request: list[ListedImage] = []
     for image in images:
         if request and (
-            storage.is_s3(image.path) or len(request) == DISK_FILES or _bytes([*request, image]) > DISK_BYTES
+            storage.is_s3(image.path)
+            or len(request) == read_ahead.disk_files
+            or _bytes([*request, image]) > read_ahead.disk_bytes
         ):
             yield request
             request = []
@@ -64,12 +99,12 @@ def _bytes(request: list[ListedImage]) -> int:
     return sum(image.length or 0 for image in request)
 
 
-def _fetch_all(request: list[ListedImage], most_bytes: int) -> list[bytes | Rejected]:
-    return [_fetch(image, most_bytes) for image in request]
+def _fetch_all(request: list[ListedImage], max_bytes: int) -> list[bytes | Rejected]:
+    return [_fetch(image, max_bytes) for image in request]
 
 
-def check_readable(images: Iterator[ListedImage], most_bytes: int) -> None:
-    """Read one image, the first that is there, before any work is done.
+def check_readable(images: Iterator[ListedImage], max_bytes: int) -> None:
+    """Read one image, the first that still exists, before any work is done.
 
     Raises
     ------
@@ -78,7 +113,7 @@ def check_readable(images: Iterator[ListedImage], most_bytes: int) -> None:
     """
     try:
         for image in images:
-            if not isinstance(_fetch(image, most_bytes), Rejected):
+            if not isinstance(_fetch(image, max_bytes), Rejected):
                 return
     except PermissionError as error:
         raise refusal(error) from None
@@ -87,18 +122,18 @@ def check_readable(images: Iterator[ListedImage], most_bytes: int) -> None:
 
 
 def refusal(error: PermissionError) -> RunError:
-    """Return the error with which a run ends that may not read or write something."""
+    """Return the error that ends a run which may not read or write something."""
     return RunError(
         f"cannot read or write {error.filename}: {error.strerror}; what was committed stays, run again when it may"
     )
 
 
-def _fetch(image: ListedImage, most_bytes: int) -> bytes | Rejected:
-    """Return an image's bytes. Faults of storage are raised: they are no property of the image; the task is retried."""
+def _fetch(image: ListedImage, max_bytes: int) -> bytes | Rejected:
+    """Return an image's bytes, or its rejection; faults of storage, which are not the image's, are raised."""
     if image.fault is not None:
         return Rejected(image.fault, _FAULTS[image.fault])
-    if (image.length or 0) > most_bytes:
-        return Rejected(OVER_MEMORY, f"the file has {image.length:,} bytes; decoding may take {most_bytes:,}")
+    if (image.length or 0) > max_bytes:
+        return Rejected(OVER_MEMORY, f"the file has {image.length:,} bytes; decoding may take {max_bytes:,}")
     try:
         data, found = storage.fetch(image.path)
     except (FileNotFoundError, NotADirectoryError):

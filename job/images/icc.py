@@ -1,4 +1,4 @@
-"""A picture's embedded colour profile -> what makes sRGB of its pixels, or None. Pillow's ImageCms (lcms2) only."""
+"""An image's embedded color profile in, the transform of its pixels to sRGB out. Pillow's ImageCms (lcms2) only."""
 
 from functools import lru_cache
 from io import BytesIO
@@ -6,19 +6,19 @@ from typing import cast
 
 from PIL import Image, ImageCms
 
-# Profiles of cameras and screens have some kB, of presses one or two MB; nobody needs to take in more.
+# Profiles of cameras and screens have some kB, those of presses one or two MB; a larger one is not worth parsing.
 MAX_PROFILE_BYTES = 4 << 20
 
-# What image editors do by default; of the profiles of cameras and screens all intents make the same.
+# The default of image editors; for the profiles of cameras and screens all intents give the same.
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _GRAY = ("1", "L", "LA", "La", "I", "F")
 
 
 def to_srgb(image: Image.Image) -> tuple[str, ImageCms.ImageCmsTransform | None]:
-    """Return the mode in which an image is to be resized, and what turns pixels of that mode into sRGB.
+    """Return the mode to resize an image in, and the transform of that mode's pixels to sRGB.
 
-    `("RGB", None)` for an image without a profile, or with one that is broken or made for another kind of colour: it is
-    shown as if it were sRGB, as viewers do. L*a*b* images are their own profile.
+    An image without a profile, or whose profile is broken or made for other color models, gives `("RGB", None)`: it
+    counts as sRGB, as in viewers. L*a*b* images need no profile.
     """
     if image.mode == "LAB":
         return "LAB", _transform(None, "LAB")
@@ -31,7 +31,7 @@ def to_srgb(image: Image.Image) -> tuple[str, ImageCms.ImageCmsTransform | None]
     return ("RGB", None) if transform is None else (mode, transform)
 
 
-# Few: a transform for CMYK and its profile take some MB, and one archive has few kinds of cameras.
+# A small cache: a CMYK transform and its profile take some MB, and one archive has few kinds of cameras.
 @lru_cache(maxsize=8)
 def _transform(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:
@@ -43,16 +43,16 @@ def _transform(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform |
         return ImageCms.buildTransform(source, srgb, mode, "RGB", _INTENT, ImageCms.Flags.BLACKPOINTCOMPENSATION)
     except MemoryError:
         raise
-    except Exception:  # noqa: BLE001 - broken, or for another kind of colour: it never costs the picture
+    except Exception:  # noqa: BLE001 - broken, or for another color model: it never costs the image
         return None
 
 
 def apply(image: Image.Image, transform: ImageCms.ImageCmsTransform | None) -> Image.Image:
-    """Return an image, in the mode that `to_srgb` has named, as RGB."""
+    """Return an image, in the mode that `to_srgb` returned, as RGB."""
     if transform is not None:
         try:
             return cast("Image.Image", ImageCms.applyTransform(image, transform))
         except ImageCms.PyCMSError:
             pass
-    # Pillow itself cannot leave L*a*b*: the lightness is what is left.
+    # Pillow itself cannot convert from L*a*b*; its lightness serves as gray.
     return (image.getchannel(0) if image.mode == "LAB" else image).convert("RGB")

@@ -1,8 +1,8 @@
-"""Encoded bytes in, pixels out, under limits of time and memory: in this process, or in a child that may die of it.
+"""Encoded bytes in, pixels out, within limits of time and memory: in this process, or in a child that may die of it.
 
-A decoder is native code that reads what nobody has looked at. In this process (the first attempt of a task) an image
-that hangs or crashes it costs the process: Spark starts the task again, and its later attempts decode in a child. There
-an image that crashes, hangs or eats memory costs a child only, and is rejected with its own reason.
+A decoder is native code that reads unknown files. In this process (the first attempt of a task) an image that hangs or
+crashes the decoder costs the process: Spark repeats the task, and its later attempts decode in a child. There an image
+that crashes, hangs or takes too much memory costs only the child, and is rejected with its own reason.
 """
 
 import faulthandler
@@ -25,10 +25,10 @@ import numpy as np
 from job.compat import decode_avif_in_one_thread
 from job.images.decode import DECODER_CRASHED, OVER_MEMORY, OVER_TIME, DecodedImage, Rejected, decode
 
-# The child ends itself when its time is over; one that cannot even do that is killed so much later.
+# The child ends itself when its time is over; if it cannot even do that, it is killed this much later.
 GRACE_SECONDS = 5.0
 
-# What a child runs. It finds this package where its parent does: in the zip that Spark has shipped, if need be.
+# The program of a child. It finds this package where its parent does, in the zip that Spark has shipped if need be.
 _PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from job.images.sandbox import serve; serve()"
 
 _HEAD = struct.Struct(">Q")
@@ -47,9 +47,9 @@ class DecodeOptions:
     max_pixels : int
         Images with more pixels are rejected before they are decoded.
     seconds : float
-        Time that one image may take.
+        Time to decode one image.
     memory_bytes : int
-        Address space that decoding one image may take, beyond what the process has before.
+        Address space to decode one image in, beyond the process's own.
     """
 
     input_size: int
@@ -58,7 +58,7 @@ class DecodeOptions:
     seconds: float
     memory_bytes: int
 
-    def picture(self, data: bytes) -> DecodedImage:
+    def decode(self, data: bytes) -> DecodedImage:
         """Decode without limits; raises `Rejected` and MemoryError."""
         return decode(data, self.input_size, self.mode, self.max_pixels)
 
@@ -68,15 +68,15 @@ class Decoder:
 
     Parameters
     ----------
-    way : DecodeOptions
+    options : DecodeOptions
         How, and within which limits.
     isolated : bool
-        Whether each image is decoded in a child process. If not, an image over the time bound ends this process, as one
-        that crashes the decoder does.
+        Whether to decode in a child process. If not, an image over the time bound ends this process, as does one that
+        crashes the decoder.
     """
 
-    def __init__(self, way: DecodeOptions, *, isolated: bool) -> None:
-        self._way = way
+    def __init__(self, options: DecodeOptions, *, isolated: bool) -> None:
+        self._options = options
         self._isolated = isolated
         self._child: _Child | None = None
         decode_avif_in_one_thread()
@@ -98,13 +98,13 @@ class Decoder:
     def decode(self, data: bytes) -> DecodedImage:
         """Return the decoded image; raises `Rejected` with the reason for one that cannot be used."""
         if not self._isolated:
-            # Short of memory, this process may hold more than it needs: a new one finds out if it is the image.
-            with suppress(MemoryError), _bounded(self._way):
-                return self._way.picture(data)
+            # A process that runs out of memory may hold more than it needs; a new one shows whether the image does.
+            with suppress(MemoryError), _bounded(self._options):
+                return self._options.decode(data)
         try:
             return self._ask(data)
         except _LostError:
-            # It may have been killed by something else, such as the kernel when memory is short all over the machine.
+            # Something else may have killed it, such as the kernel when the whole machine runs out of memory.
             pass
         try:
             return self._ask(data)
@@ -115,7 +115,7 @@ class Decoder:
         if self._child is None:
             self._child = _Child()
         try:
-            return self._child.decode(self._way, data)
+            return self._child.decode(self._options, data)
         except Rejected as rejected:
             if rejected.reason == OVER_TIME:
                 self.close()
@@ -132,8 +132,8 @@ class _LostError(Exception):
 class _Child:
     """A process that decodes: requests go to its standard input, answers come from its standard output.
 
-    A request is the JSON of `DecodeOptions`, then the image's bytes; an answer is JSON, then the pixels. Each part is
-    preceded by its length in 8 bytes.
+    A request is the JSON of `DecodeOptions`, then the image's bytes; an answer is JSON, then the pixels. The length of
+    each part precedes it in 8 bytes.
     """
 
     def __init__(self) -> None:
@@ -142,19 +142,19 @@ class _Child:
             [sys.executable, "-c", _PROGRAM, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
-    def decode(self, way: DecodeOptions, data: bytes) -> DecodedImage:
+    def decode(self, options: DecodeOptions, data: bytes) -> DecodedImage:
         """Return the decoded image; raises `Rejected`, or `_LostError` where the child has died of it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        overdue = threading.Timer(way.seconds + GRACE_SECONDS, self._process.kill)
+        overdue = threading.Timer(options.seconds + GRACE_SECONDS, self._process.kill)
         overdue.start()
         try:
-            _send(self._process.stdin, json.dumps(asdict(way)).encode(), data)
+            _send(self._process.stdin, json.dumps(asdict(options)).encode(), data)
             head, pixels = _receive(self._process.stdout)
         except (OSError, EOFError):
             status = self._process.wait()
             if status == -signal.SIGALRM or (status == -signal.SIGKILL and not overdue.is_alive()):
-                raise Rejected(OVER_TIME, f"decoding took more than {way.seconds:g} s") from None
+                raise Rejected(OVER_TIME, f"decoding took more than {options.seconds:g} s") from None
             how = f"signal {-status} ({signal.strsignal(-status)})" if status < 0 else f"exit status {status}"
             raise _LostError(f"the decoder's process ended with {how}") from None
         finally:
@@ -162,7 +162,7 @@ class _Child:
         answer: dict[str, Any] = json.loads(head)
         if "reason" in answer:
             raise Rejected(answer["reason"], answer["error"])
-        side = way.input_size
+        side = options.input_size
         return DecodedImage(np.frombuffer(pixels, np.uint8).reshape(side, side, 3), answer["width"], answer["height"])
 
     def end(self) -> None:
@@ -170,14 +170,14 @@ class _Child:
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):  # bytes may wait that it can't take any more
+            with suppress(OSError):  # bytes may wait that the process can no longer read
                 pipe.close()  # type: ignore[union-attr]
 
 
 def serve() -> None:
-    """Decode what comes on standard input until it ends: what a child does."""
+    """Decode the images that come on standard input until it ends; the main function of a child."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    # Whatever a library may print must not come between the answers.
+    # Nothing that a library prints may come between the answers.
     os.dup2(2, 1)
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -187,18 +187,18 @@ def serve() -> None:
             head, data = _receive(requests)
         except EOFError:
             return
-        way = DecodeOptions(**json.loads(head))
+        options = DecodeOptions(**json.loads(head))
         pixels = b""
         answer: dict[str, Any]
         try:
-            with _bounded(way):
-                picture = way.picture(data)
-                pixels = picture.pixels.tobytes()
-            answer = {"width": picture.width, "height": picture.height}
+            with _bounded(options):
+                image = options.decode(data)
+                pixels = image.pixels.tobytes()
+            answer = {"width": image.width, "height": image.height}
         except Rejected as rejected:
             answer = {"reason": rejected.reason, "error": rejected.error}
         except MemoryError:
-            words = f"decoding takes more than {way.memory_bytes >> 20:,} MB"
+            words = f"decoding takes more than {options.memory_bytes >> 20:,} MB"
             answer = {"reason": OVER_MEMORY, "error": words}
         _send(answers, json.dumps(answer).encode(), pixels)
 
@@ -227,20 +227,20 @@ def _exactly(pipe: IO[bytes], size: int) -> bytes:
 
 
 @contextmanager
-def _bounded(way: DecodeOptions) -> Iterator[None]:
-    """Within it, time over ends the process, and memory over the bound raises MemoryError.
+def _bounded(options: DecodeOptions) -> Iterator[None]:
+    """Bound the block in time and memory: the process ends after the one, MemoryError is raised beyond the other.
 
-    An alarm costs 1 µs an image, faulthandler's own watchdog 20 µs and a thread; and it ends a process that holds the
-    interpreter's lock as well. What was running at that time is told on standard error.
+    An alarm costs 1 µs an image, faulthandler's own watchdog 20 µs and a thread; and an alarm also ends a process whose
+    interpreter lock is held. The traceback of that moment goes to standard error.
     """
-    with suppress(AttributeError, ValueError, OSError, RuntimeError):  # no standard error to tell it on
+    with suppress(AttributeError, ValueError, OSError, RuntimeError):  # there may be no standard error
         faulthandler.register(signal.SIGALRM, chain=True)
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     bounds = [value for value in (soft, hard) if value != resource.RLIM_INFINITY]
     held = _address_space()
     if held is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (min([held + way.memory_bytes, *bounds]), hard))
-    signal.setitimer(signal.ITIMER_REAL, way.seconds)
+        resource.setrlimit(resource.RLIMIT_AS, (min([held + options.memory_bytes, *bounds]), hard))
+    signal.setitimer(signal.ITIMER_REAL, options.seconds)
     try:
         yield
     finally:
@@ -250,7 +250,7 @@ def _bounded(way: DecodeOptions) -> Iterator[None]:
 
 
 def _address_space() -> int | None:
-    """Return the size of this process's address space in bytes; None where the system does not tell (macOS)."""
+    """Return the size of this process's address space in bytes; None where the system does not say (macOS)."""
     try:
         with open("/proc/self/statm", "rb", buffering=0) as file:  # noqa: PTH123 - for each image: the quickest way
             return int(file.read().split()[0]) * resource.getpagesize()

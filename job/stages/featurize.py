@@ -19,7 +19,8 @@ from job.features.table import OK, REJECTED
 from job.features.wave import DataFile, commit, committed, drop_damaged, drop_uncommitted
 from job.features.wave_plan import Pace, Slice, WavePlan
 from job.images.fetch import refusal
-from job.images.listing import Listing, check_images, list_images
+from job.images.listing import Listing
+from job.images.source import check_images, list_images
 from job.progress import Progress, Stopwatch
 from job.settings import Settings
 from job.spark.runner import SparkRunner, TaskRunner

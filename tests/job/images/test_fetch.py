@@ -3,12 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from job import storage
-from job.images import fetch
 from job.images.decode import GONE, Rejected
-from job.images.fetch import prefetch
+from job.images.fetch import READ_AHEAD, ReadAhead, _requests, prefetch
 from job.images.listing import ListedImage
 
 MEGABYTE = 1 << 20
@@ -35,9 +32,8 @@ def test_all_come_once_in_order_with_their_bytes_or_their_fault(tmp_path: Path) 
     ]
 
 
-def test_no_more_is_read_ahead_than_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_is_read_ahead_than_its_bound(tmp_path: Path) -> None:
     images = [listed(tmp_path / f"{number}.jpg", b"x" * MEGABYTE) for number in range(12)]
-    monkeypatch.setattr(fetch, "FETCH_BYTES", 3 * MEGABYTE)
     asked: list[ListedImage] = []
 
     def noted() -> Iterator[ListedImage]:
@@ -45,17 +41,17 @@ def test_no_more_is_read_ahead_than_its_bound(tmp_path: Path, monkeypatch: pytes
             asked.append(image)
             yield image
 
-    found = prefetch(noted(), MEGABYTE)
+    found = prefetch(noted(), MEGABYTE, ReadAhead(total_bytes=3 * MEGABYTE))
     next(found)
     # Three are read, one waits for its turn, one more tells that the request before it is whole.
     assert len(asked) == 5
 
 
 def test_small_files_of_a_disk_are_one_request_large_ones_and_objects_are_not(tmp_path: Path) -> None:
-    small = [listed(tmp_path / f"{number}.jpg", b"x") for number in range(fetch.DISK_FILES + 2)]
+    small = [listed(tmp_path / f"{number}.jpg", b"x") for number in range(READ_AHEAD.disk_files + 2)]
     large = [listed(tmp_path / f"large-{number}.jpg", b"x" * MEGABYTE) for number in range(2)]
     objects = [
         ListedImage(path=f"s3://bucket/{number}.jpg", label=None, length=1, modified=0, fault=None) for number in "ab"
     ]
-    requests = list(fetch._requests(iter([*small, *large, *objects])))
-    assert [len(request) for request in requests] == [fetch.DISK_FILES, 2, 1, 1, 1, 1]
+    requests = list(_requests(iter([*small, *large, *objects]), READ_AHEAD))
+    assert [len(request) for request in requests] == [READ_AHEAD.disk_files, 2, 1, 1, 1, 1]

@@ -80,9 +80,7 @@ def test_every_mode_in_every_format_is_usable_where_pillow_reads_it(capfd: pytes
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("transparent", [None, 7, b"\0\xff", (1, 2, 3)], ids=str)
-def test_large_pictures_come_out_of_strips_as_whole(
-    mode: str, transparent: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_pictures_come_out_of_strips_as_whole(mode: str, transparent: Any) -> None:
     image = made(mode)
     if transparent is not None:
         image.info["transparency"] = transparent
@@ -90,18 +88,16 @@ def test_large_pictures_come_out_of_strips_as_whole(
         warnings.simplefilter("ignore")
         whole = np.asarray(decoding._square(image, 16))
         for rows in (1, 7, 39):
-            monkeypatch.setattr(decoding, "STRIP_PIXELS", 60 * rows)
-            np.testing.assert_array_equal(np.asarray(decoding._square(image, 16)), whole)
+            np.testing.assert_array_equal(np.asarray(decoding._square(image, 16, 60 * rows)), whole)
     assert whole.shape == (16, 16, 3)
 
 
-def test_a_floating_point_picture_has_one_scale_for_all_its_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_floating_point_picture_has_one_scale_for_all_its_strips() -> None:
     samples = np.full((40, 60), 0.5, np.float32)
     samples[-1] = 200
     data = encoded(Image.fromarray(samples), "TIFF")
     whole = decode(data, 8).pixels
-    monkeypatch.setattr(decoding, "STRIP_PIXELS", 60 * 5)
-    np.testing.assert_array_equal(decode(data, 8).pixels, whole)
+    np.testing.assert_array_equal(decode(data, 8, strip_pixels=60 * 5).pixels, whole)
     assert whole[0].max() <= 1
 
 

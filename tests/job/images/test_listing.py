@@ -14,14 +14,15 @@ from pyspark.sql import SparkSession
 
 from job import storage
 from job.errors import JobError
-from job.images import listing
-from job.images.listing import Listing, check_images, list_images
+from job.images.folder_walk import is_loop
+from job.images.listing import SCHEMA, ListedImage, Listing, write_parts
+from job.images.source import check_images, list_images
 from job.settings import Settings
 from job.spark.shipping import ship
 
 
 @pytest.fixture(params=["local", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, spark: SparkSession) -> Iterator[tuple[str, str]]:
+def addresses(request: pytest.FixtureRequest, tmp_path: Path, spark: SparkSession) -> Iterator[tuple[str, str]]:
     """Return the addresses of a folder for images and of one for the listing."""
     if request.param == "local":
         yield str(tmp_path / "images"), str(tmp_path / "listing")
@@ -40,9 +41,9 @@ def put(root: str, *names: str) -> None:
         storage.write(f"{root}/{name}", b"x" * len(name))
 
 
-def listed(spark: SparkSession, images: str, folder: str, **options: Any) -> Listing:
+def listed(spark: SparkSession, images: str, folder: str, driver_images: int = 50_000, **options: Any) -> Listing:
     ship(spark)
-    return list_images(spark, Settings(images=images, **options), folder)
+    return list_images(spark, Settings(images=images, **options), folder, driver_images=driver_images)
 
 
 def rows(found: Listing) -> list[dict[str, Any]]:
@@ -50,7 +51,7 @@ def rows(found: Listing) -> list[dict[str, Any]]:
     for part in found.parts:
         with storage.open_input(part.address) as file:
             table = pq.read_table(file)
-        assert table.schema == listing.SCHEMA
+        assert table.schema == SCHEMA
         assert table.num_rows == part.rows
         result += table.to_pylist()
     assert found.rows == len(result)
@@ -61,8 +62,8 @@ def labels(found: Listing) -> dict[str, str | None]:
     return {row["path"]: row["label"] for row in rows(found)}
 
 
-def test_labels_are_the_names_of_the_folders_that_images_lie_in(spark: SparkSession, place: tuple[str, str]) -> None:
-    root, folder = place
+def test_labels_are_the_names_of_the_images_folders(spark: SparkSession, addresses: tuple[str, str]) -> None:
+    root, folder = addresses
     put(root, "top.jpg", "Apple/a.jpg", "Apple/b.jpg", "deep/er/Banana 1/c.jpg")
     found = listed(spark, root, folder)
     assert labels(found) == {
@@ -74,8 +75,8 @@ def test_labels_are_the_names_of_the_folders_that_images_lie_in(spark: SparkSess
     assert found.labels == {"": 1, "Apple": 2, "Banana 1": 1}
 
 
-def test_length_and_time_are_those_that_reading_the_file_tells(spark: SparkSession, place: tuple[str, str]) -> None:
-    root, folder = place
+def test_length_and_time_are_those_that_reading_the_file_tells(spark: SparkSession, addresses: tuple[str, str]) -> None:
+    root, folder = addresses
     put(root, "a.jpg", "sub/longer name.png")
     for row in rows(listed(spark, root, folder)):
         entry = storage.fetch(row["path"])[1]
@@ -84,8 +85,8 @@ def test_length_and_time_are_those_that_reading_the_file_tells(spark: SparkSessi
         assert row["fault"] is None
 
 
-def test_endings_count_in_any_case_and_hidden_files_never(spark: SparkSession, place: tuple[str, str]) -> None:
-    root, folder = place
+def test_endings_count_in_any_case_and_hidden_files_never(spark: SparkSession, addresses: tuple[str, str]) -> None:
+    root, folder = addresses
     put(root, "a.jpg", "b.JPG", "c.Jpeg", "d.txt", "jpg", "e.jpg.txt", ".f.jpg", ".git/g.jpg", "sub/.h.jpg", "i.png")
     assert set(labels(listed(spark, root, folder))) == {
         f"{root}/{name}" for name in ("a.jpg", "b.JPG", "c.Jpeg", "i.png")
@@ -105,8 +106,8 @@ NAMES = [
 ]
 
 
-def test_awkward_names_are_listed_as_they_are(spark: SparkSession, place: tuple[str, str]) -> None:
-    root, folder = place
+def test_awkward_names_are_listed_as_they_are(spark: SparkSession, addresses: tuple[str, str]) -> None:
+    root, folder = addresses
     put(root, *NAMES)
     assert labels(listed(spark, root, folder)) == {f"{root}/{name}": name.split("/")[0] for name in NAMES}
 
@@ -119,15 +120,12 @@ def tree(root: str) -> set[str]:
 
 
 @pytest.mark.parametrize("bound", [1, 3, 4, 20, 45, 46])
-def test_spark_lists_exactly_what_the_driver_does(
-    spark: SparkSession, place: tuple[str, str], monkeypatch: pytest.MonkeyPatch, bound: int
-) -> None:
-    root, folder = place
+def test_spark_lists_exactly_what_the_driver_does(spark: SparkSession, addresses: tuple[str, str], bound: int) -> None:
+    root, folder = addresses
     expected = tree(root)
     alone = listed(spark, root, f"{folder}1")
     assert [storage.name(part.address) for part in alone.parts] == ["driver-00000.parquet"]
-    monkeypatch.setattr(listing, "DRIVER_IMAGES", bound)
-    together = listed(spark, root, f"{folder}2")
+    together = listed(spark, root, f"{folder}2", driver_images=bound)
     assert any("walk" in part.address for part in together.parts) == (bound < len(expected))
     assert sorted(rows(together), key=str) == sorted(rows(alone), key=str)
     assert together.labels == alone.labels
@@ -145,10 +143,8 @@ def test_a_limit_takes_so_many_of_the_images(spark: SparkSession, tmp_path: Path
 
 
 def test_parts_are_bounded_and_in_the_order_of_a_hash_of_the_path(tmp_path: Path) -> None:
-    images = [
-        listing.ListedImage(f"/images/{label}/{i:03d}.jpg", label, i, i, None) for label in "ab" for i in range(50)
-    ]
-    found = listing.write_parts(images, str(tmp_path / "part"), rows=40)
+    images = [ListedImage(f"/images/{label}/{i:03d}.jpg", label, i, i, None) for label in "ab" for i in range(50)]
+    found = write_parts(images, str(tmp_path / "part"), rows=40)
     assert [part.rows for part in found.parts] == [40, 40, 20]
     assert sorted(row["path"] for row in rows(found)) == sorted(image.path for image in images)
     for part in found.parts:
@@ -169,7 +165,7 @@ def test_folders_that_link_to_their_own_ancestors_end(spark: SparkSession, tmp_p
     (root / "gone.jpg").symlink_to("nowhere.jpg")
     found = set(labels(listed(spark, str(root), str(tmp_path / "listing"))))
     assert found == {f"{root}/{name}" for name in ("a/1.jpg", "b/2.jpg", "b/to a/1.jpg")}
-    assert not listing.is_loop("/usr", "/")
+    assert not is_loop("/usr", "/")
 
 
 def test_names_that_are_not_utf8_are_listed_with_a_fault(spark: SparkSession, tmp_path: Path) -> None:
@@ -179,9 +175,7 @@ def test_names_that_are_not_utf8_are_listed_with_a_fault(spark: SparkSession, tm
     for name in (b"/\xff.jpg", b"/d\xe9j\xe0/vu.jpg"):
         Path(os.fsdecode(os.fsencode(root) + name)).write_bytes(b"12345")
     for driver_images in (50_000, 1):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(listing, "DRIVER_IMAGES", driver_images)
-            found = rows(listed(spark, str(root), str(tmp_path / f"listing{driver_images}")))
+        found = rows(listed(spark, str(root), str(tmp_path / f"listing{driver_images}"), driver_images))
         assert {(row["path"], row["label"], row["length"], row["fault"]) for row in found} == {
             (f"{root}/good.jpg", None, 8, None),
             (rf"{root}/\xff.jpg", None, 5, "name not UTF-8"),
@@ -201,8 +195,8 @@ def test_rare_s3_keys_are_listed_and_end(spark: SparkSession, bucket: str) -> No
     }
 
 
-def test_what_holds_no_image_is_refused_in_one_line(spark: SparkSession, place: tuple[str, str]) -> None:
-    root, folder = place
+def test_what_holds_no_image_is_refused_in_one_line(spark: SparkSession, addresses: tuple[str, str]) -> None:
+    root, folder = addresses
     absent = f"^there is no {root}; --images takes a folder, an s3:// prefix or a manifest$"
     with pytest.raises(JobError, match=absent):
         check_images(root)
@@ -235,8 +229,8 @@ def manifest(root: str, name: str, columns: dict[str, list[str | None]]) -> str:
 
 
 @pytest.mark.parametrize("name", ["list.csv", "list.parquet", "LIST.CSV"])
-def test_a_manifest_names_images_and_their_labels(spark: SparkSession, place: tuple[str, str], name: str) -> None:
-    root, folder = place
+def test_a_manifest_names_images_and_their_labels(spark: SparkSession, addresses: tuple[str, str], name: str) -> None:
+    root, folder = addresses
     put(root, "a.jpg", "x/b.jpg", "x/c.odd", "x/d, e.jpg", "x/f.jpg")
     paths = ["a.jpg", f"{root}/x/b.jpg", "x/c.odd", "x/d, e.jpg", "x/f.jpg", "x/gone.jpg", "x"]
     own = ["red", "NA", None, "null", "7", "red", "red"]
@@ -256,8 +250,8 @@ def test_a_manifest_names_images_and_their_labels(spark: SparkSession, place: tu
     assert gone == [row["fault"] == "gone" for row in found]
 
 
-def test_a_manifest_without_labels_takes_the_folders_names(spark: SparkSession, place: tuple[str, str]) -> None:
-    root, folder = place
+def test_a_manifest_without_labels_takes_the_folders_names(spark: SparkSession, addresses: tuple[str, str]) -> None:
+    root, folder = addresses
     put(root, "a.jpg", "Apple/b.jpg")
     found = labels(listed(spark, manifest(root, "m.csv", {"path": ["a.jpg", "Apple/b.jpg"]}), folder))
     assert found == {f"{root}/a.jpg": "images", f"{root}/Apple/b.jpg": "Apple"}

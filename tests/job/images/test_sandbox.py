@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from pyspark.sql import SparkSession
 
 from job.features.snapshot import Counts
 from job.features.table import read_features
+from job.images import sandbox
 from job.images.decode import DecodedImage, Rejected, decode
 from job.images.sandbox import DecodeOptions, Decoder
 from job.settings import Settings
@@ -81,7 +82,7 @@ class Hostile(ImageFile.ImageFile):
 Image.register_open("HOSTILE", Hostile, lambda prefix: prefix.startswith(b"HOSTILE"))
 """
 
-WAY = DecodeOptions(input_size=32, mode="fast", max_pixels=10_000_000, seconds=2, memory_bytes=256 << 20)
+OPTIONS = DecodeOptions(input_size=32, mode="fast", max_pixels=10_000_000, seconds=2, memory_bytes=256 << 20)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def hooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def child(hooks: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoder]:
     monkeypatch.setenv("PYTHONPATH", str(hooks))
-    with Decoder(WAY, isolated=True) as decoder:
+    with Decoder(OPTIONS, isolated=True) as decoder:
         yield decoder
 
 
@@ -133,7 +134,7 @@ def test_a_child_gives_what_decoding_here_gives(child: Decoder) -> None:
         ("eat", "over the memory bound", "decoding takes more than 256 MB"),
     ],
 )
-def test_a_picture_that_would_cost_the_process_is_rejected_and_the_next_is_decoded(
+def test_a_image_that_would_cost_the_process_is_rejected_and_the_next_is_decoded(
     child: Decoder, deed: str, reason: str, words: str
 ) -> None:
     good = encoded(scene(), "PNG")
@@ -151,9 +152,9 @@ def test_what_a_decoder_prints_does_not_come_between_the_answers(child: Decoder)
     assert rejection(child, b"nothing")[0] == "not an image"
 
 
-def test_a_child_is_kept_from_picture_to_picture_and_ends_with_its_decoder(hooks: Path) -> None:
+def test_a_child_is_kept_from_image_to_image_and_ends_with_its_decoder(hooks: Path) -> None:
     data = encoded(scene(), "PNG")
-    with Decoder(WAY, isolated=True) as decoder:
+    with Decoder(OPTIONS, isolated=True) as decoder:
         decoder.decode(data)
         assert decoder._child is not None
         process = decoder._child._process
@@ -164,16 +165,16 @@ def test_a_child_is_kept_from_picture_to_picture_and_ends_with_its_decoder(hooks
 
 
 def test_a_child_ends_when_its_parent_is_killed(hooks: Path, tmp_path: Path) -> None:
-    (tmp_path / "picture.png").write_bytes(encoded(scene(), "PNG"))
+    (tmp_path / "image.png").write_bytes(encoded(scene(), "PNG"))
     program = (
         "import os, signal, sys\n"
-        "from job.images.sandbox import Decoder, Way\n"
-        "decoder = Decoder(Way(32, 'fast', 10_000, 60, 256 << 20), isolated=True)\n"
+        "from job.images.sandbox import Decoder, DecodeOptions\n"
+        "decoder = Decoder(DecodeOptions(32, 'fast', 10_000, 60, 256 << 20), isolated=True)\n"
         "decoder.decode(open(sys.argv[1], 'rb').read())\n"
         "print(decoder._child._process.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    arguments = [sys.executable, "-c", program, str(tmp_path / "picture.png")]
+    arguments = [sys.executable, "-c", program, str(tmp_path / "image.png")]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL
     deadline = time.monotonic() + 20
@@ -182,16 +183,16 @@ def test_a_child_ends_when_its_parent_is_killed(hooks: Path, tmp_path: Path) -> 
         time.sleep(0.05)
 
 
-def test_here_limits_are_set_for_each_picture_and_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_here_limits_are_set_for_each_image_and_taken_back() -> None:
     seen = []
 
-    def spy(self: DecodeOptions, data: bytes) -> DecodedImage:
-        seen.append((signal.getitimer(signal.ITIMER_REAL)[0], resource.getrlimit(resource.RLIMIT_AS)[0]))
-        return decode(data, 32)
+    class Spying(DecodeOptions):
+        def decode(self, data: bytes) -> DecodedImage:
+            seen.append((signal.getitimer(signal.ITIMER_REAL)[0], resource.getrlimit(resource.RLIMIT_AS)[0]))
+            return super().decode(data)
 
     before = resource.getrlimit(resource.RLIMIT_AS)
-    monkeypatch.setattr(DecodeOptions, "picture", spy)
-    with Decoder(WAY, isolated=False) as decoder:
+    with Decoder(Spying(**asdict(OPTIONS)), isolated=False) as decoder:
         assert same(decoder.decode(encoded(scene(), "PNG")), decode(encoded(scene(), "PNG"), 32))
         with pytest.raises(Rejected):
             decoder.decode(b"nothing")
@@ -204,25 +205,25 @@ def test_here_limits_are_set_for_each_picture_and_taken_back(monkeypatch: pytest
     assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
-def test_a_picture_for_which_memory_is_short_here_is_decided_by_a_child(
+def test_a_image_for_which_memory_is_short_here_is_decided_by_a_child(
     hooks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def short(self: DecodeOptions, data: bytes) -> DecodedImage:
-        raise MemoryError
+    class Short(DecodeOptions):
+        def decode(self, data: bytes) -> DecodedImage:
+            raise MemoryError
 
-    monkeypatch.setattr(DecodeOptions, "picture", short)
     monkeypatch.setenv("PYTHONPATH", str(hooks))
     good = encoded(scene(), "PNG")
-    with Decoder(WAY, isolated=False) as decoder:
+    with Decoder(Short(**asdict(OPTIONS)), isolated=False) as decoder:
         assert same(decoder.decode(good), decode(good, 32))
         assert rejection(decoder, hostile("eat"))[0] == "over the memory bound"
 
 
 @pytest.mark.parametrize(("deed", "status"), [("hang", signal.SIGALRM), ("hold", signal.SIGALRM), ("crash", 9)])
-def test_here_a_picture_that_hangs_ends_the_process_and_tells_where(hooks: Path, deed: str, status: int) -> None:
+def test_here_an_image_that_hangs_ends_the_process_and_tells_where(hooks: Path, deed: str, status: int) -> None:
     program = (
-        "from job.images.sandbox import Decoder, Way\n"
-        f"Decoder(Way(32, 'fast', 10_000, 1, 256 << 20), isolated=False).decode({hostile(deed)!r})"
+        "from job.images.sandbox import Decoder, DecodeOptions\n"
+        f"Decoder(DecodeOptions(32, 'fast', 10_000, 1, 256 << 20), isolated=False).decode({hostile(deed)!r})"
     )
     environment = os.environ | {"PYTHONPATH": f"{hooks}{os.pathsep}{Path(__file__).parents[3]}"}
     done = subprocess.run(
@@ -232,7 +233,7 @@ def test_here_a_picture_that_hangs_ends_the_process_and_tells_where(hooks: Path,
     assert (f"in {deed}" in done.stderr) == (status == signal.SIGALRM)
 
 
-def test_a_run_with_hostile_pictures_finishes_and_rejects_each_for_its_reason(
+def test_a_run_with_hostile_images_finishes_and_rejects_each_for_its_reason(
     spark: SparkSession, tmp_path: Path, tiny_model: Path, hooks: Path
 ) -> None:
     images = make_pictures(tmp_path / "images", {"apple": 20, "banana": 20})
@@ -329,11 +330,17 @@ def test_the_tests_own_session_tries_tasks_again(spark: SparkSession) -> None:
     assert retries(spark)
 
 
-def test_requests_and_answers_hold_no_pickles(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What a decoder that was taken over may answer is data, never code: JSON and pixels.
-    with Decoder(WAY, isolated=True) as decoder:
-        decoder.decode(encoded(scene(), "PNG"))
+def test_requests_and_answers_hold_no_pickles() -> None:
+    # The answer of a decoder that was taken over can only be data, never code: JSON and pixels.
+    data = encoded(scene(), "PNG")
+    with Decoder(OPTIONS, isolated=True) as decoder:
+        decoder.decode(data)
         assert decoder._child is not None
-        monkeypatch.setattr(json, "loads", lambda text: {"reason": "damaged", "error": text.decode()})
-        _, error = rejection(decoder, encoded(scene(), "PNG"))
-    assert json.JSONDecoder().decode(error) == {"width": 60, "height": 40}
+        process = decoder._child._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        sandbox._send(process.stdin, json.dumps(asdict(OPTIONS)).encode(), data)
+        head, pixels = sandbox._receive(process.stdout)
+    assert json.loads(head) == {"width": 60, "height": 40}
+    assert pixels == decode(data, 32).pixels.tobytes()
+    assert "pickle" not in Path(sandbox.__file__).read_text()

@@ -20,9 +20,10 @@ from pyspark.sql import SparkSession
 from job import storage
 from job.errors import JobError, RunError
 from job.features.table import read_features
-from job.images import fetch
-from job.images.listing import check_images
+from job.images.fetch import READ_AHEAD, ReadAhead
+from job.images.source import check_images
 from job.settings import Settings
+from job.spark.runner import TaskRunner
 from job.stages import featurize
 from job.storage import s3
 from tests.conftest import make_pictures
@@ -139,9 +140,19 @@ def test_a_run_that_may_not_read_the_pictures_ends_before_any_work_and_says_what
     assert not list(tmp_path.glob("out/features/model=*/wave=*"))
 
 
-def featurize_here(settings: Settings) -> None:
+class FourThreads(InProcessRunner):
+    """Runs tasks that fetch four images at a time."""
+
+    def run(self, function: Any, items: Any, *report: Any) -> list[Any]:
+        """Return the results in the order of the items."""
+        ahead = ReadAhead(threads=4)
+        items = [replace(item, extraction=replace(item.extraction, read_ahead=ahead)) for item in items]
+        return super().run(function, items, *report)
+
+
+def featurize_here(settings: Settings, runner: TaskRunner | None = None) -> None:
     """Featurize without Spark: a few images on S3 and an empty table need no session."""
-    featurize.featurize(None, settings, runner=InProcessRunner())  # type: ignore[arg-type]
+    featurize.featurize(None, settings, runner=runner or InProcessRunner())  # type: ignore[arg-type]
 
 
 def written(output: str) -> list[str]:
@@ -167,7 +178,7 @@ def test_a_refusal_in_the_middle_keeps_what_is_done_and_is_met_once(
     faulty.rule = refuse_the_last
     with pytest.raises(RunError, match=rf"s3://{bucket}/photos/apple/\d+\.jpg: S3 refuses GetObject .* s3:GetObject"):
         featurize_here(settings)
-    assert 1 <= faulty.injected[Fault.DENIED] <= fetch.FETCH_THREADS  # those being fetched at that moment, none again
+    assert 1 <= faulty.injected[Fault.DENIED] <= READ_AHEAD.threads  # those being fetched at that moment, none again
     assert written(output) == ["ok"] * 20  # the other task's
     assert len(list(Path(output).glob("features/model=*/wave=*/_COMMIT.json"))) == 1
 
@@ -182,13 +193,11 @@ def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
     moto_endpoint: str,
     tmp_path: Path,
     tiny_model: Path,
-    monkeypatch: pytest.MonkeyPatch,
     fault: Fault,
 ) -> None:
     upload(make_pictures(tmp_path / "images", {"apple": 40}), bucket, moto_endpoint)
     output = str(tmp_path / "out")
     settings = Settings(images=f"s3://{bucket}/photos", model=str(tiny_model), output=output)
-    monkeypatch.setattr(fetch, "FETCH_THREADS", 4)
     asked: list[str] = []
 
     def spoil_all_but_the_first(request: Request) -> Fault | None:
@@ -200,7 +209,7 @@ def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
     faulty.rule = spoil_all_but_the_first
     started = time.monotonic()
     with s3.use(SOON_OVER), pytest.raises(OSError, match=f"s3://{bucket}/photos/apple"):
-        featurize_here(settings)
+        featurize_here(settings, FourThreads())
     # Pictures that were waiting for their turn are not asked for: all 20 of the task, fetched ahead, would be.
     # How many were begun before the first fault was heard of varies with how long each thread waited (9 to 11 seen).
     assert len(set(asked)) < 16

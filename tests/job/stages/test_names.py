@@ -22,7 +22,9 @@ from hypothesis import strategies as st
 from job import storage
 from job.errors import JobError
 from job.features.table import read_features
-from job.images.listing import Listing, _manifest_batches, list_images
+from job.images.listing import Listing
+from job.images.manifest import manifest_batches
+from job.images.source import list_images
 from job.settings import Settings
 from job.stages.featurize import check_output
 from tests.conftest import make_pictures, run_json
@@ -225,7 +227,7 @@ def test_any_name_and_label_in_a_manifest_are_taken_as_they_are(labels: dict[str
 def test_names_over_several_lines_in_a_long_manifest(tmp_path: Path) -> None:
     expected = {f"{tmp_path}/{number}" + "\nline" * 50 + ".jpg" for number in range(1, 6000)}
     (tmp_path / "manifest.csv").write_text("path\n" + "".join(f'"{path}"\n' for path in sorted(expected)))
-    tables = list(_manifest_batches(str(tmp_path / "manifest.csv")))
+    tables = list(manifest_batches(str(tmp_path / "manifest.csv")))
     assert len(tables) > 1  # Arrow reads a megabyte at a time
     assert {path for table in tables for path in table.column("path").to_pylist()} == expected
 

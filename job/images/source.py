@@ -1,0 +1,71 @@
+"""The source of a run's images: a folder, prefix or manifest in, a listing out. Opens no image."""
+
+from typing import TYPE_CHECKING
+
+from job import storage
+from job.errors import JobError
+from job.images.folder_walk import DRIVER_IMAGES, list_folder
+from job.images.listing import Listing
+from job.images.manifest import list_manifest
+from job.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_MANIFESTS = (".csv", ".parquet")
+
+
+def list_images(
+    spark: "SparkSession", settings: Settings, folder: str, *, driver_images: int = DRIVER_IMAGES
+) -> Listing:
+    """List the images that the settings name, and write the listing's parts into a folder.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        Lists what is too much for the driver.
+    settings : Settings
+        `images`, `endings` and `limit`.
+    folder : str
+        Where the listing is written.
+    driver_images : int
+        Images in a folder that the driver lists itself.
+
+    Raises
+    ------
+    JobError
+        Where there is no such folder or manifest, no image in it, or no permission to list it.
+    """
+    root = storage.absolute(settings.images)
+    try:
+        if _is_manifest(root):
+            listing = list_manifest(spark, root, folder, settings.limit)
+        else:
+            listing = list_folder(spark, settings, root, folder, driver_images)
+    except PermissionError as error:
+        raise JobError(f"cannot list {error.filename}: {error.strerror}") from None
+    if not listing.rows:
+        if _is_manifest(root):
+            raise JobError(f"the manifest {root} lists nothing")
+        raise JobError(f"no image in {root}: nothing there ends in {', '.join(settings.endings)}")
+    return listing
+
+
+def check_images(address: str) -> None:
+    """Refuse, before anything starts, a source that does not exist or is empty; raises `JobError`."""
+    root = storage.absolute(address)
+    try:
+        entry = storage.stat(root)
+        empty = entry.is_folder and next(iter(storage.scan(root)), None) is None
+    except (FileNotFoundError, NotADirectoryError):
+        raise JobError(f"there is no {root}; --images takes a folder, an s3:// prefix or a manifest") from None
+    except PermissionError as error:
+        raise JobError(f"cannot list {root}: {error.strerror}") from None
+    if empty:
+        raise JobError(f"{root} is empty")
+    if not entry.is_folder and not _is_manifest(root):
+        raise JobError(f"{root} is a file, but not a manifest that ends in .csv or .parquet")
+
+
+def _is_manifest(root: str) -> bool:
+    return root.lower().endswith(_MANIFESTS) and not storage.stat(root).is_folder
