@@ -11,7 +11,10 @@ import pytest
 from job.curation.collection import Collection
 from job.curation.draw import Draw
 from job.curation.findings import find
-from job.curation.highlights import highlights
+from job.curation.highlights import ComponentEnds, Confusion, Highlights, highlights
+from job.curation.label_issues import LabelIssue
+from job.curation.near_duplicates import NearDuplicate
+from job.curation.outliers import Outlier
 from job.curation.points import choose_rows
 from job.curation.report_data import PcaSummary, ReportData, ReportedRun, RunSummary, report_data
 from job.curation.report_limits import ReportLimits
@@ -57,6 +60,16 @@ def collection() -> Collection:
     return Collection(Draw(N), sizes, Counter({"truncated": 2}), {"truncated": ["/images/a.jpg", "/images/b.jpg"]})
 
 
+def numbers(found: Highlights) -> list[int]:
+    """Return the number of every image that highlights name, in their order."""
+    ends = [image for ends in found.component_ends for image in (*ends.low, *ends.high)]
+    pairs = [pair for confusion in found.confusions for pair in confusion.examples]
+    pairs += [(pair.first, pair.second) for pair in found.near_duplicates]
+    issues = [issue.image for issue in found.label_issues]
+    outliers = [outlier.image for outlier in found.outliers]
+    return [*ends, *(image for pair in pairs for image in pair), *issues, *outliers]
+
+
 def path_of(data: ReportData, point: int) -> str:
     return data.points.prefix + data.points.path[point]
 
@@ -72,13 +85,25 @@ def test_points_are_numbered_once_and_for_all(
     assert shown == sorted(shown)
     assert {sample.paths[row] for row in by_row.images()} <= set(shown)
     assert len(shown) == min(N, max(points, len(by_row.images())))
-    back = data.highlights.renumbered({point: sample.paths.index(path) for point, path in enumerate(shown)})
-    assert back == by_row
+    assert list(map(shown.__getitem__, numbers(data.highlights))) == [sample.paths[row] for row in numbers(by_row)]
     rows = [sample.paths.index(path) for path in shown]
     assert data.points.label == findings.labels[rows].tolist()
     values = np.frombuffer(base64.b64decode(data.points.coordinates), "<i2").reshape(-1, 8) * data.points.scale
     np.testing.assert_allclose(values, sample.coordinates[rows], atol=50 / 32767)
     assert data.sample.missing == (8 in rows)
+
+
+def test_highlights_know_every_image_that_they_name() -> None:
+    found = Highlights(
+        [ComponentEnds([0, 1], [2, 3])],
+        [Confusion(0, 1, 1, 9, [(4, 5)])],
+        [LabelIssue(6, 1, 0.9)],
+        [NearDuplicate(7, 8, "same bytes", 0.0)],
+        [Outlier(9, 3.5)],
+    )
+    assert found.images() == set(range(10))
+    moved = found.renumbered({number: number + 100 for number in range(10)})
+    assert sorted(numbers(moved)) == list(range(100, 110))
 
 
 def test_planted_faults_are_highlights(run: ReportedRun, collection: Collection, sample: ImageSample) -> None:
