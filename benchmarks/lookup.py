@@ -30,7 +30,8 @@ from job.features.snapshot import Counts
 from job.images.color_histogram import COLOR_BINS
 from job.images.decode import decode
 from job.pca.basis import Basis
-from job.results.index import IndexDescription, color_coordinates, index_schema, write_description, write_part
+from job.results.coordinates import color_coordinates
+from job.results.index import IndexDescription, index_schema, write_description, write_part
 from job.results.run_record import ResultFolders, RunRecord, write_run
 from job.settings import Settings
 

@@ -15,13 +15,14 @@ from job.features.silenced import silenced
 from job.images.color_histogram import color_histogram
 from job.images.sandbox import DecodeOptions, Decoder
 from job.pca.basis import Basis
-from job.results.index import IndexDescription, locate
+from job.results.coordinates import locate
+from job.results.index import IndexDescription
 from job.results.run_record import RunRecord
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """An image as the index holds it: see `job.results.index.locate`.
+    """An image as the index holds it: see `job.results.coordinates.locate`.
 
     Attributes
     ----------

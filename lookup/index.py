@@ -34,7 +34,7 @@ class Index:
     ----------
     description : IndexDescription
     blocks : list of float32 arrays, each of shape (m, c)
-        The images' coordinates, see `job.results.index.locate`, in the order of the rows; mapped, not read.
+        The images' coordinates, see `job.results.coordinates.locate`, in the order of the rows; mapped, not read.
     residuals : float32 array, shape (n,)
         See `job.results.index.index_schema`.
     names : list of str

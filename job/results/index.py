@@ -11,29 +11,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from job import storage
 from job.errors import JobError
 from job.images.color_histogram import COLOR_BINS
-from job.pca.basis import Basis
 from job.results.tables import RESULTS_SCHEMA
 
 INDEX = "index.json"
 FORMAT = 2
-# A smaller weight names rendered fruit worse in the light of the known images; a much larger one, in another light.
-_COLOR_WEIGHT = 6
 _NAME = re.compile(r"part-\d+\.arrow")
 
 
 def index_schema(k: int) -> pa.Schema:
     """Return the schema of a part.
 
-    `coordinates` are those of `locate`: k components, then the colors. `residual` is the Euclidean distance of the
-    features from their projection on the basis.
+    `coordinates` are k components, then the colors, see `job.results.coordinates`. `residual` is the Euclidean distance
+    of the features from their projection on the basis.
     """
     return pa.schema(
         [
@@ -43,39 +38,6 @@ def index_schema(k: int) -> pa.Schema:
             ("coordinates", pa.list_(pa.field("element", pa.float32()), k + COLOR_BINS)),
         ]
     )
-
-
-def locate(
-    basis: Basis, features: NDArray[np.float32], colors: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the coordinates and the residuals of images.
-
-    Parameters
-    ----------
-    basis : Basis
-    features : float32 array, shape (n, d)
-    colors : float32 array, shape (n, 160)
-        See `job.images.color_histogram`.
-
-    Returns
-    -------
-    coordinates : float32 array, shape (n, k + 160)
-        The k centered components, then the weighted colors.
-    residuals : float32 array, shape (n,)
-        Distances of the features from their projections.
-    """
-    components, residuals = basis.decompose(features)
-    return np.hstack([components, color_coordinates(basis, colors)]).astype(np.float32), residuals.astype(np.float32)
-
-
-def color_coordinates(basis: Basis, colors: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Return color histograms, shape (n, 160), as coordinates beside the components: their square roots, weighted.
-
-    Products of the square roots compare histograms (the Bhattacharyya coefficient). The weight is in units of the
-    standard deviation of all features together.
-    """
-    coordinates: NDArray[np.floating[Any]] = _COLOR_WEIGHT * np.sqrt(colors) * np.sqrt(basis.total_variance)
-    return coordinates
 
 
 @dataclass(frozen=True)
@@ -128,13 +90,12 @@ class IndexDescription:
         JobError
             Where it is damaged or of another version.
         """
-        damaged = JobError(f"{source} is damaged; python -m job reduce makes it anew")
+        damaged = JobError(f"{source} is damaged; python -m job reduce rebuilds it")
         try:
             found = fields["format"]
             if found != FORMAT:
                 raise JobError(
-                    f"{source} has format {found}, this version reads format {FORMAT};"
-                    " python -m job reduce makes it anew"
+                    f"{source} has format {found}, this version reads format {FORMAT}; python -m job reduce rebuilds it"
                 )
             description = cls(
                 run=fields["run"],
@@ -179,9 +140,9 @@ def read_description(folder: str) -> IndexDescription:
     try:
         fields = json.loads(storage.read(address))
     except (FileNotFoundError, NotADirectoryError):
-        raise JobError(f"no index at {folder}; python -m job reduce makes it") from None
+        raise JobError(f"no index at {folder}; python -m job reduce builds it") from None
     except ValueError:
-        raise JobError(f"{address} is damaged; python -m job reduce makes it anew") from None
+        raise JobError(f"{address} is damaged; python -m job reduce rebuilds it") from None
     return IndexDescription.from_json(fields, address)
 
 
@@ -192,9 +153,9 @@ def map_part(path: Path, k: int) -> pa.Table:
             table = pa.ipc.open_file(file).read_all()
             table.select(["path", "label"]).validate(full=True)  # a flipped bit could point beyond the file
     except (OSError, KeyError, pa.ArrowException) as error:
-        raise JobError(f"{path} is damaged ({error}); python -m job reduce makes it anew") from None
+        raise JobError(f"{path} is damaged ({error}); python -m job reduce rebuilds it") from None
     if table.schema != index_schema(k):
-        raise JobError(f"{path} is no index of {k} components; python -m job reduce makes it anew")
+        raise JobError(f"{path} is no index of {k} components; python -m job reduce rebuilds it")
     return table
 
 

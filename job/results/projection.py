@@ -14,13 +14,13 @@ from job.features.table import OK, read_batches, vectors
 from job.images.color_histogram import COLOR_BINS
 from job.pca.basis import Basis
 from job.pca.basis_file import read_basis
+from job.results.coordinates import locate
 from job.results.index import (
     IndexDescription,
     IndexPart,
     as_results,
     index_part_name,
     index_schema,
-    locate,
     write_description,
     write_part,
 )

@@ -38,7 +38,7 @@ def results_parts(output: str, run: RunRecord) -> list[str]:
     try:
         return sorted(entry.address for entry in storage.scan(folder) if entry.address.endswith(".parquet"))
     except FileNotFoundError:
-        raise JobError(f"the results in {folder} are gone; python -m job reduce makes them anew") from None
+        raise JobError(f"the results in {folder} are gone; python -m job reduce computes them again") from None
 
 
 def read_part(address: str, columns: list[str] = RESULTS_SCHEMA.names) -> Iterator[pa.RecordBatch]:
@@ -53,10 +53,10 @@ def read_part(address: str, columns: list[str] = RESULTS_SCHEMA.names) -> Iterat
         with storage.open_input(address) as file:
             yield from pq.ParquetFile(file).iter_batches(_BATCH_ROWS, columns=columns)
     except FileNotFoundError:
-        raise JobError(f"{address} is gone; python -m job reduce makes it anew") from None
+        raise JobError(f"{address} is gone; python -m job reduce writes it again") from None
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise JobError(f"{address} cannot be read ({reason}); python -m job reduce makes it anew") from None
+        raise JobError(f"{address} cannot be read ({reason}); python -m job reduce writes it again") from None
 
 
 def read_results(output: str, spark: "SparkSession | None" = None) -> "pa.Table | DataFrame":

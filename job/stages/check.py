@@ -56,7 +56,8 @@ def check(spark: "SparkSession", settings: Settings, progress: Progress | None =
     snapshot = read_snapshot(output)
     ship(spark)
     faults = [*_check_waves(output), *_check_models(output, snapshot)]
-    progress.say(f"features of {len(models(output))} models; {snapshot.counts.listed:,} images are current")
+    plural = "" if len(models(output)) == 1 else "s"
+    progress.say(f"features: {snapshot.counts.listed:,} current images; {len(models(output))} model{plural} in all")
     # Every later check would only find a damaged file again.
     if faults:
         return faults
@@ -112,7 +113,7 @@ def _comparable_run(output: str, snapshot: Snapshot, progress: Progress) -> RunR
         progress.say(f"no {RUN}: there are no results yet")
         return None
     if run.counts != snapshot.counts or run.fingerprint != snapshot.fingerprint:
-        progress.say("the features are newer than the results; python -m job reduce makes those anew")
+        progress.say("the features are newer than the results; python -m job reduce brings those up to date")
         return None
     return run
 

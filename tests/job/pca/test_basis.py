@@ -171,7 +171,7 @@ def test_components_are_orthonormal_with_their_largest_loading_positive(name: st
     assert bent.orthonormal_error() == pytest.approx(1.25)
 
 
-def test_equals_spark_ml_once_its_missing_centring_is_added(spark: SparkSession) -> None:
+def test_equals_spark_ml_once_its_missing_centering_is_added(spark: SparkSession) -> None:
     rng = np.random.default_rng(11)
     x = turned(rng, np.linspace(4, 1, 12), 200) + rng.normal(size=12)
     frame = spark.createDataFrame([(i, Vectors.dense(row)) for i, row in enumerate(x)], ["id", "features"])
@@ -252,9 +252,9 @@ def test_shares_of_the_variance_as_worked_by_hand() -> None:
     np.testing.assert_allclose(basis.explained_variance_ratio, [0.9, 0.1])
     np.testing.assert_allclose(basis.components, [[1, 0], [0, 1]], atol=1e-15)
     np.testing.assert_allclose(basis.project(CROSS), [[3, 0], [-3, 0], [0, 1], [0, -1]], atol=1e-14)
-    one = fitted(CROSS, 1)
-    np.testing.assert_allclose(one.explained_variance_ratio, [0.9])  # of all variance, not of what is kept
-    np.testing.assert_allclose(one.project(np.array([[11.0, 99]], np.float32)), [[1]])
+    first = fitted(CROSS, 1)
+    np.testing.assert_allclose(first.explained_variance_ratio, [0.9])  # of all variance, not of what is kept
+    np.testing.assert_allclose(first.project(np.array([[11.0, 99]], np.float32)), [[1]])
 
 
 # 5 pairs of points on one axis, 3 on the next, 2 on the last: shares 0.5, 0.3, 0.2.

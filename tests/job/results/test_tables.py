@@ -66,7 +66,7 @@ def test_an_output_without_results_is_refused(tmp_path: Path) -> None:
 def test_results_that_are_gone_are_refused(output: Path) -> None:
     write_run(str(output), run_record(results=ResultFolders.of_run("another")))
     gone = re.escape(str(output / "pca_results" / "run=another"))
-    with pytest.raises(JobError, match=rf"^the results in {gone} are gone; python -m job reduce makes them anew$"):
+    with pytest.raises(JobError, match=rf"^the results in {gone} are gone; python -m job reduce computes them again$"):
         read_results(str(output))
 
 

@@ -40,12 +40,12 @@ def copied(intact: Settings, tmp_path: Path) -> Settings:
     return replace(intact, output=str(tmp_path / "out"))
 
 
-def one(settings: Settings, pattern: str) -> Path:
+def first_file(settings: Settings, pattern: str) -> Path:
     return sorted(Path(settings.output).glob(pattern))[0]
 
 
 def features_file(settings: Settings) -> Path:
-    return one(settings, "features/model=*/wave=*/*.parquet")
+    return first_file(settings, "features/model=*/wave=*/*.parquet")
 
 
 def rewrite(settings: Settings, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
@@ -89,20 +89,20 @@ def to_nan(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def shift_results(settings: Settings) -> None:
-    path = one(settings, "pca_results/run=*/*.parquet")
+    path = first_file(settings, "pca_results/run=*/*.parquet")
     table = pq.ParquetFile(path).read()
     values = [[value + 1e-2 for value in row] for row in table.column("pca_features").to_pylist()]
     pq.write_table(table.set_column(2, table.schema.field(2), pa.array(values, table.schema.field(2).type)), path)
 
 
 def another_model(settings: Settings) -> None:
-    path = one(settings, "features/model=*/_model/model.json")
+    path = first_file(settings, "features/model=*/_model/model.json")
     fields = json.loads(path.read_text())
     path.write_text(json.dumps(fields | {"tflite_sha256": "0" * 64}))
 
 
 def newer_marker(settings: Settings) -> None:
-    path = one(settings, "features/model=*/wave=*/_COMMIT.json")
+    path = first_file(settings, "features/model=*/wave=*/_COMMIT.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
 
 
@@ -122,13 +122,16 @@ FAULTS: dict[str, tuple[Callable[[Settings], object], str]] = {
     "a marker of a newer version": (newer_marker, "was written by another version"),
     "another model beside the features": (another_model, "is damaged"),
     "results moved": (shift_results, "the results differ from the features' projection"),
-    "a part of the results gone": (lambda s: one(s, "pca_results/run=*/*.parquet").unlink(), "results rows"),
-    "a part of the index gone": (lambda s: one(s, "neighbours/run=*/*.arrow").unlink(), "the index at"),
-    "the index damaged": (lambda s: flip(one(s, "neighbours/run=*/*.arrow"), 0.5), "the index at"),
-    "the index's description gone": (lambda s: one(s, "neighbours/run=*/index.json").unlink(), "no index at"),
-    "a basis damaged": (lambda s: flip(one(s, "pca_model/run=*/basis.npz"), 0.5), "the results cannot be read"),
-    "rows cut off the CSV": (lambda s: cut_lines(one(s, "pca_matrix.csv")), "pca_matrix.csv has 39 rows where 40"),
-    "rejected.csv gone": (lambda s: one(s, "rejected.csv").unlink(), "rejected.csv is gone"),
+    "a part of the results gone": (lambda s: first_file(s, "pca_results/run=*/*.parquet").unlink(), "results rows"),
+    "a part of the index gone": (lambda s: first_file(s, "neighbours/run=*/*.arrow").unlink(), "the index at"),
+    "the index damaged": (lambda s: flip(first_file(s, "neighbours/run=*/*.arrow"), 0.5), "the index at"),
+    "the index's description gone": (lambda s: first_file(s, "neighbours/run=*/index.json").unlink(), "no index at"),
+    "a basis damaged": (lambda s: flip(first_file(s, "pca_model/run=*/basis.npz"), 0.5), "the results cannot be read"),
+    "rows cut off the CSV": (
+        lambda s: cut_lines(first_file(s, "pca_matrix.csv")),
+        "pca_matrix.csv has 39 rows where 40",
+    ),
+    "rejected.csv gone": (lambda s: first_file(s, "rejected.csv").unlink(), "rejected.csv is gone"),
 }
 
 
