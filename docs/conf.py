@@ -21,6 +21,6 @@ highlight_language = "none"
 html_theme = "furo"
 html_title = f"fruits {release}"
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
