@@ -1,4 +1,4 @@
-"""Runs the benchmarks one after the other, and shows what each claims: python -m benchmarks [NAME …]."""
+"""Run the benchmarks one after the other and print every claim: python -m benchmarks [NAME …]."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from benchmarks.harness import RESULTS, Claim
 
 NAMES = (
     "features",
-    "rivals",
+    "peers",
     "whole_run",
     "pca",
     "growth",

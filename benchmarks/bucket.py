@@ -1,4 +1,4 @@
-"""A bucket in memory: objects by key, and the keys in order, so that a page of a listing is found and never sorted."""
+"""A bucket in memory: objects by key, and the keys in order, so that no page of a listing has to be sorted."""
 
 import hashlib
 import time

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.harness import cores, together
+from benchmarks.harness import cores, run_together
 from job.features.model import TFLITE
 
 
 def ceiling(images: Path, model: Path) -> float:
     """Return the seconds from the moment all processes are ready until the last one is done."""
     paths = sorted(images.rglob("*.jpg"))
-    return together(_work, [(paths[number :: cores()], model) for number in range(cores())])
+    return run_together(_work, [(paths[number :: cores()], model) for number in range(cores())])
 
 
 def _work(ready: Barrier, paths: list[Path], model: Path) -> None:

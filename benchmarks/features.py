@@ -1,4 +1,4 @@
-"""Features of small pictures, and the whole job, against the bare ceiling: python -m benchmarks.features."""
+"""Features of small images, and the whole job, against the bare ceiling: python -m benchmarks.features."""
 
 import logging
 import tempfile
@@ -31,8 +31,8 @@ def session(folder: Path, master: str | None = None) -> Iterator["SparkSession"]
     """Yield the session that the job makes for this machine, its workers started."""
     logging.getLogger("py4j").setLevel(logging.ERROR)
     with local_session(Settings(master=master), Log(folder / "spark.log")) as spark:
-        few, model = inputs.pictures(200), inputs.random_model()
-        featurize(spark, settings(few, model, folder / "warm"))
+        small, model = inputs.images(200), inputs.random_model()
+        featurize(spark, settings(small, model, folder / "warm"))
         yield spark
 
 
@@ -48,22 +48,22 @@ def whole(spark: "SparkSession", images: Path, model: Path, *, report: bool = Fa
         run(spark, replace(settings(images, model, Path(output)), report=report))
 
 
-def run(spark: "SparkSession", told: Settings) -> None:
+def run(spark: "SparkSession", settings: Settings) -> None:
     """Run the whole job in a session that is there."""
-    featurize(spark, told)
-    reduce(spark, told)
+    featurize(spark, settings)
+    reduce(spark, settings)
 
 
 def main() -> None:
     """Run the command."""
-    told = parser("features", __doc__)
-    told.add_argument("--pictures", type=int, default=10_000, help="(default: %(default)s)")
-    options = told.parse_args()
-    images, model = inputs.pictures(options.pictures), inputs.random_model()
+    command = parser("features", __doc__)
+    command.add_argument("--images", type=int, default=10_000, help="how many (default: %(default)s)")
+    options = command.parse_args()
+    images, model = inputs.images(options.images), inputs.random_model()
     inputs.warm(images)
     with bench("features", options) as found, tempfile.TemporaryDirectory() as folder, session(Path(folder)) as spark:
         medians = found.compare(
-            f"{options.pictures:,} pictures of 100 x 100, MobileNetV2 1.0 at 224, warm session",
+            f"{options.images:,} images of 100 x 100, MobileNetV2 1.0 at 224, warm session",
             {
                 "bare ceiling": lambda: ceiling(images, model),
                 "features": lambda: timed(lambda: features(spark, images, model)),
@@ -71,7 +71,7 @@ def main() -> None:
                 "whole job and report": lambda: timed(lambda: whole(spark, images, model, report=True)),
             },
             options.rounds,
-            options.pictures,
+            options.images,
         )
         bare = medians["bare ceiling"]
         found.claim("features against the bare ceiling", bare / medians["features"], at_least=0.95)

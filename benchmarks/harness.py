@@ -1,4 +1,4 @@
-"""What every benchmark shares: contenders timed in turn, a table of medians and ratios, JSON that says where and when.
+"""The frame of every benchmark: contenders timed in turn, a table of medians and ratios, JSON with machine and date.
 
 Contenders take turns, each round in the other direction, so that a machine that slows down slows them all.
 """
@@ -28,7 +28,7 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True)
 class Claim:
-    """A ratio or a size with what it should come to: `at_least`, or `at_most`."""
+    """A ratio or a size with its bound: `at_least`, or `at_most`."""
 
     what: str
     value: float
@@ -53,14 +53,14 @@ class Claim:
 
 @dataclass
 class Bench:
-    """One benchmark's findings, said as they come and kept as JSON.
+    """The findings of one benchmark, printed as they come and kept as JSON.
 
     Attributes
     ----------
     name : str
         Of the JSON file, `build/bench/NAME.json`.
     options : dict
-        What the benchmark was told.
+        The options of the command line.
     tables : list
         Titles, and for each contender the figures of every round.
     claims : list of Claim
@@ -86,7 +86,7 @@ class Bench:
             Each is called once a round and returns what it took, in seconds; the first is what the others are compared
             with.
         items : int, optional
-            How many pictures, rows or keys each goes through, for a rate.
+            How many images, rows or keys each goes through, for a rate.
         """
         seconds: dict[str, list[float]] = {name: [] for name in contenders}
         for number in range(rounds):
@@ -124,16 +124,16 @@ class Bench:
     def save(self) -> None:
         """Write the JSON."""
         RESULTS.mkdir(parents=True, exist_ok=True)
-        told: dict[str, Any] = {
+        record: dict[str, Any] = {
             "bench": self.name,
             "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             "machine": machine(),
         }
-        told |= {"versions": versions(), "options": dict(self.options), "tables": self.tables}
-        told |= {"claims": [asdict(claim) | {"holds": claim.holds} for claim in self.claims]}
+        record |= {"versions": versions(), "options": dict(self.options), "tables": self.tables}
+        record |= {"claims": [asdict(claim) | {"holds": claim.holds} for claim in self.claims]}
         path = RESULTS / f"{self.name}.json"
-        path.write_text(json.dumps(told, indent=1, default=str) + "\n")
-        self.say(f"{told['machine']}\nall of it: {path}")
+        path.write_text(json.dumps(record, indent=1, default=str) + "\n")
+        self.say(f"{record['machine']}\nall of it: {path}")
 
 
 @contextmanager
@@ -147,8 +147,8 @@ def bench(name: str, options: argparse.Namespace) -> Iterator[Bench]:
 def machine() -> str:
     """Return the machine in words: processor, cores, memory."""
     try:
-        told = Path("/proc/cpuinfo").read_text()
-        name = next(line.partition(":")[2].strip() for line in told.splitlines() if line.startswith("model name"))
+        processors = Path("/proc/cpuinfo").read_text()
+        name = next(line.partition(":")[2].strip() for line in processors.splitlines() if line.startswith("model name"))
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
@@ -178,7 +178,7 @@ def timed(function: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def together(target: Callable[..., None], shares: Sequence[tuple[object, ...]]) -> float:
+def run_together(target: Callable[..., None], shares: Sequence[tuple[object, ...]]) -> float:
     """Return the seconds from the moment that processes, one for each share, are ready until the last one is done.
 
     Each calls `target(ready, *share)`, and begins its work when `ready.wait()` returns.
@@ -200,22 +200,22 @@ def together(target: Callable[..., None], shares: Sequence[tuple[object, ...]]) 
 
 @contextmanager
 def watched(process: int) -> Iterator[dict[str, float]]:
-    """Yield a dictionary that holds, at the end, the most memory that a process and those below it have had.
+    """Yield a dictionary that holds, at the end, the peak memory of a process and of those below it.
 
     In MB resident, by kind: `driver` the process itself, `jvm` Java, `worker` the largest of Python's workers.
     """
-    most: dict[str, float] = {}
+    peaks: dict[str, float] = {}
 
     def watch() -> None:
         for kind, megabytes in _memory(process):
-            most[kind] = max(most.get(kind, 0.0), megabytes)
+            peaks[kind] = max(peaks.get(kind, 0.0), megabytes)
 
     with repeatedly(watch, 0.1):
-        yield most
+        yield peaks
 
 
 def _memory(root: int) -> list[tuple[str, float]]:
-    """Return kind and most resident memory so far, in MB, of a process and all below it."""
+    """Return kind and peak resident memory, in MB, of a process and all below it."""
     parents: dict[int, int] = {}
     found: dict[int, tuple[str, float]] = {}
     for entry in Path("/proc").iterdir():
@@ -249,5 +249,5 @@ def parser(module: str, text: str | None, rounds: int = 3) -> argparse.ArgumentP
 
 
 def die(message: str) -> None:
-    """End the benchmark with a sentence: something it needs is not there."""
+    """End the benchmark with one sentence on what is missing or wrong."""
     sys.exit(f"error: {message}")

@@ -1,7 +1,7 @@
-"""The job on a store of 200,000 pictures of which 1 % are new: python -m benchmarks.incremental.
+"""The job on a store of 200,000 images of which 1 % are new: python -m benchmarks.incremental.
 
 The store's vectors are random, its files as many and as large as the job writes them. What counts is the time beyond
-the inference of the new pictures and the PCA: listing, subtracting, results, validation, CSV, and what no stage has.
+the inference of the new images and the PCA: listing, subtracting, results, validation, CSV, and what no stage has.
 """
 
 import json
@@ -34,7 +34,7 @@ ELSEWHERE = ("featurize", "pca")
 
 
 def store(images: Path, model: Path, count: int) -> Path:
-    """Return an output whose features table has the first `count` of a folder's pictures, made once."""
+    """Return an output whose features table has the first `count` of a folder's images, made once."""
     known = fingerprint(read_model(str(model)), Settings())
 
     def make(folder: Path) -> None:
@@ -49,19 +49,19 @@ def store(images: Path, model: Path, count: int) -> Path:
             ]
             commit(str(folder), wave, files)
 
-    return inputs.once(inputs.INPUTS / f"store-{count}-{known}", make)
+    return inputs.made_once(inputs.INPUTS / f"store-{count}-{known}", make)
 
 
 def _write(output: Path, name: str, paths: list[Path], rng: np.random.Generator) -> DataFile:
     statuses = [path.stat() for path in paths]
     values = np.maximum(rng.standard_normal((len(paths), D), np.float32), 0)
-    pictures: dict[str, list[Any]] = {
+    images: dict[str, list[Any]] = {
         "path": [str(path) for path in paths],
         "label": [path.parent.name for path in paths],
         "length": [status.st_size for status in statuses],
         "modified": [status.st_mtime_ns // 1000 for status in statuses],
     }
-    write(output / name, values, pictures)
+    write(output / name, values, images)
     return DataFile(name, len(paths), (output / name).stat().st_size)
 
 
@@ -75,17 +75,17 @@ def beyond(output: Path, seconds: float, counts: Counts) -> dict[str, float]:
         die(f"the run in {output} counts {record.counts} where there are {counts}")
     lines = sum(1 for _ in (output / "pca_matrix.csv").open()) - 1
     if lines != counts.ok:
-        die(f"pca_matrix.csv has {lines} rows where there are {counts.ok} pictures")
+        die(f"pca_matrix.csv has {lines} rows where there are {counts.ok} images")
     return record.seconds | {"else": seconds - sum(record.seconds.values())}
 
 
 def main() -> None:
     """Run the command."""
-    told = parser("incremental", __doc__)
-    told.add_argument("--known", type=int, default=200_000, help="pictures in the store (default: %(default)s)")
-    told.add_argument("--new", type=int, default=2_000, help="pictures that are new (default: %(default)s)")
-    options = told.parse_args()
-    images = inputs.pictures(options.known + options.new).resolve()
+    command = parser("incremental", __doc__)
+    command.add_argument("--known", type=int, default=200_000, help="images in the store (default: %(default)s)")
+    command.add_argument("--new", type=int, default=2_000, help="images that are new (default: %(default)s)")
+    options = command.parse_args()
+    images = inputs.images(options.known + options.new).resolve()
     model = inputs.random_model()
     made = store(images, model, options.known)
     total = options.known + options.new
@@ -107,7 +107,7 @@ def main() -> None:
 
         with session(Path(folder)) as spark:
             warm = found.compare(
-                f"{options.new:,} new pictures beside {options.known:,}: beyond their inference and the PCA",
+                f"{options.new:,} new images beside {options.known:,}: beyond their inference and the PCA",
                 {"warm session": lambda: run(spark)},
                 options.rounds,
             )

@@ -1,6 +1,6 @@
-"""What benchmarks work on, made once below `build/bench/`: pictures of several sizes, a model of full size.
+"""The inputs of benchmarks, made once below `build/bench/`: images of several sizes, a model of full size.
 
-The weights are random where nothing else is said: what the numbers are does not change how long they take.
+The weights are random: their values do not change how long an inference takes.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from job.features.model import DESCRIPTION, TFLITE, ModelDescription
 INPUTS = RESULTS / "inputs"
 WEIGHTS = "model.weights.h5"  # in the model's folder, for those that run Keras
 FOLDERS = 100
-CONTENTS = 200  # different pictures; the others are copies of them, as files of their own
+CONTENTS = 200  # different images; the others are copies of them, as files of their own
 
 
 def random_model(alpha: float = 1.0, input_size: int = 224) -> Path:
@@ -46,10 +46,10 @@ def random_model(alpha: float = 1.0, input_size: int = 224) -> Path:
         )
         (folder / DESCRIPTION).write_bytes(description.to_bytes())
 
-    return once(INPUTS / f"random-{alpha:g}-{input_size}", make)
+    return made_once(INPUTS / f"random-{alpha:g}-{input_size}", make)
 
 
-def once(folder: Path, make: Callable[[Path], None]) -> Path:
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
     """Return a folder that was made whole, now or earlier; what an interrupted making has left is made anew."""
     done = folder / ".done"
     if not done.exists():
@@ -61,25 +61,25 @@ def once(folder: Path, make: Callable[[Path], None]) -> Path:
 
 
 def name(number: int) -> str:
-    """Return the address of the picture of that number below its folder or bucket: there are 100 labels."""
+    """Return the address of the image of that number below its folder or bucket: there are 100 labels."""
     return f"label-{number % FOLDERS:03d}/{number:07d}.jpg"
 
 
 def write(folder: Path, count: int, contents: Sequence[bytes]) -> None:
-    """Write so many files, taking turns with their contents."""
+    """Write `count` files, taking turns with their contents."""
     for number in range(min(count, FOLDERS)):
         (folder / name(number)).parent.mkdir()
     for number in range(count):
         (folder / name(number)).write_bytes(contents[number % len(contents)])
 
 
-def pictures(count: int, width: int = 100, height: int = 100) -> Path:
-    """Return a folder with so many JPEGs of that size, in 100 folders, each a file of its own."""
+def images(count: int, width: int = 100, height: int = 100) -> Path:
+    """Return a folder with `count` JPEGs of that size, in 100 folders, each a file of its own."""
 
     def make(folder: Path) -> None:
         write(folder, count, [jpeg(number, width, height) for number in range(min(count, CONTENTS))])
 
-    return once(INPUTS / f"{count}-{width}x{height}", make)
+    return made_once(INPUTS / f"{count}-{width}x{height}", make)
 
 
 def jpeg(seed: int, width: int, height: int) -> bytes:
@@ -95,6 +95,6 @@ def jpeg(seed: int, width: int, height: int) -> bytes:
 
 def warm(folder: Path) -> None:
     """Read every file of a folder, so that the first contender finds them in memory as the last does."""
-    for place, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
-            Path(place, name).read_bytes()
+            Path(parent, name).read_bytes()

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks import inputs
 from benchmarks.harness import Bench, bench, die, parser, timed, watched
-from benchmarks.server import PICTURES, Contents, serving
+from benchmarks.server import IMAGES, Contents, serving
 from benchmarks.subprocess_session import plain_session
 from job import storage
 from job.command_line import Log
@@ -28,16 +28,13 @@ from job.settings import Settings
 from job.spark.session import local_session
 from job.spark.shipping import ship
 
-if TYPE_CHECKING:
-    pass
-
 JOB, SPARK, LOADED = "job", "Spark, rows of them", "Spark, on the driver"
 CONTENT = b"not empty"
 
 
 def files(count: int, folder: Path) -> Path:
-    """Return a folder with so many tiny files in 100 folders, made once."""
-    return inputs.once(folder / f"files-{count}", lambda root: inputs.write(root, count, [CONTENT])).resolve()
+    """Return a folder with `count` tiny files in 100 folders, made once."""
+    return inputs.made_once(folder / f"files-{count}", lambda root: inputs.write(root, count, [CONTENT])).resolve()
 
 
 class Found(NamedTuple):
@@ -48,14 +45,14 @@ class Found(NamedTuple):
 
 
 class Lister(NamedTuple):
-    """A process that lists when it is told to."""
+    """A process that lists on request."""
 
     process: int
     connection: Connection
 
-    def seconds(self, way: str) -> float:
+    def seconds(self, request: str) -> float:
         """Have it list once more; return what that took."""
-        self.connection.send(way)
+        self.connection.send(request)
         seconds: float = self.connection.recv()
         return seconds
 
@@ -115,8 +112,8 @@ def by_spark(connection: Connection, address: str) -> None:
         reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true").option("pathGlobFilter", "*.jpg")
         [row] = reader.load(address).selectExpr("count(path)", "sum(length)", "max(modificationTime)").collect()
         connection.send(Found(row[0], row[1]))
-        while way := connection.recv():
-            if way == LOADED:
+        while request := connection.recv():
+            if request == LOADED:
                 connection.send(timed(lambda: reader.load(address)))
             else:
                 connection.send(
@@ -152,15 +149,18 @@ def compare(found: Bench, folder: Path) -> None:
             )
     found.claim("as fast as Spark's own listing", medians[SPARK] / medians[JOB], at_least=2.5)
     found.claim("as fast as Spark's driver alone, no row made", medians[LOADED] / medians[JOB])
-    few = count // 10
-    with lister(by_job, str(files(few, folder)), Found(few, few * len(CONTENT))) as job, watched(job.process) as less:
+    tenth = count // 10
+    with (
+        lister(by_job, str(files(tenth, folder)), Found(tenth, tenth * len(CONTENT))) as job,
+        watched(job.process) as less,
+    ):
         for _ in range(found.options["rounds"]):
             job.seconds(JOB)
     for kind in ("driver", "jvm", "worker"):
-        sizes = f"{few:,} files {less.get(kind, 0):,.0f} MB, {count:,} files {ours.get(kind, 0):,.0f} MB"
+        sizes = f"{tenth:,} files {less.get(kind, 0):,.0f} MB, {count:,} files {ours.get(kind, 0):,.0f} MB"
         found.say(f"  {kind}: {sizes}; Spark's own {theirs.get(kind, 0):,.0f} MB")
     more = ours["driver"] + ours["jvm"] - less["driver"] - less["jvm"]
-    found.claim(f"more on the driver, JVM included, for {count - few:,} files more", more, "MB", at_most=100)
+    found.claim(f"more on the driver, JVM included, for {count - tenth:,} files more", more, "MB", at_most=100)
 
 
 def keys(found: Bench) -> None:
@@ -168,20 +168,20 @@ def keys(found: Bench) -> None:
     count, rounds = found.options["keys"], found.options["rounds"]
     with serving(Contents(keys=count)) as server:
         before, expected = server.processor_seconds(), Found(count, count * len(inputs.jpeg(0, 100, 100)))
-        with lister(by_job, f"s3://{PICTURES}", expected) as job, watched(job.process) as memory:
+        with lister(by_job, f"s3://{IMAGES}", expected) as job, watched(job.process) as memory:
             found.compare(f"{count:,} keys in a bucket", {JOB: lambda: job.seconds(JOB)}, rounds, count)
         share = (server.processor_seconds() - before) / (rounds + 1)
-    found.say(f"  {', '.join(f'{kind} {most:,.0f} MB' for kind, most in memory.items())}")
+    found.say(f"  {', '.join(f'{kind} {peak:,.0f} MB' for kind, peak in memory.items())}")
     found.say(f"  the server took {share:.1f} s of processor time a pass")
 
 
 def main() -> None:
     """Run the command."""
-    told = parser("listing", __doc__)
-    told.add_argument("--files", type=int, default=1_000_000, help="0 for none (default: %(default)s)")
-    told.add_argument("--keys", type=int, default=1_000_000, help="0 for none (default: %(default)s)")
-    told.add_argument("--folder", type=Path, default=inputs.INPUTS, help="4 GB are needed (default: %(default)s)")
-    options = told.parse_args()
+    command = parser("listing", __doc__)
+    command.add_argument("--files", type=int, default=1_000_000, help="0 for none (default: %(default)s)")
+    command.add_argument("--keys", type=int, default=1_000_000, help="0 for none (default: %(default)s)")
+    command.add_argument("--folder", type=Path, default=inputs.INPUTS, help="4 GB are needed (default: %(default)s)")
+    options = command.parse_args()
     with bench("listing", options) as found:
         if options.files:
             compare(found, options.folder)

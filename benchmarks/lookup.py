@@ -139,7 +139,7 @@ def main() -> None:
         "--images", type=int, nargs="+", default=[100_000, 1_000_000], help="sizes of the index (default: %(default)s)"
     )
     options = command_line.parse_args()
-    photo = next(inputs.pictures(200).rglob("*.jpg"))
+    photo = next(inputs.images(200).rglob("*.jpg"))
     with bench("lookup", options) as findings, tempfile.TemporaryDirectory() as folder:
         for count in options.images:
             output = results(Path(folder), count)

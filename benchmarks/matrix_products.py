@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.harness import cores, together
+from benchmarks.harness import cores, run_together
 from benchmarks.vectors import D, block
 from job.features.table import BATCH_ROWS
 from job.pca.basis import Basis, Moments, fit, merge_all
@@ -68,7 +68,7 @@ def expected(work: list[Share], k: int) -> Basis:
 
 def products(work: list[Share]) -> float:
     """Return the seconds of `x.T @ x` in float64 for every block, and nothing else, in as many processes as cores."""
-    return together(_products, [(work[number :: cores()],) for number in range(cores())])
+    return run_together(_products, [(work[number :: cores()],) for number in range(cores())])
 
 
 def _products(ready: Barrier, work: list[Share]) -> None:

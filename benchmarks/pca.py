@@ -15,10 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from benchmarks import matrix_products as products
-from benchmarks import vectors
+from benchmarks import matrix_products, vectors
 from benchmarks.harness import Bench, bench, die, parser, watched
-from benchmarks.subprocess_session import Apart, apart, job_session, plain_session
+from benchmarks.subprocess_session import SubprocessSession, job_session, plain_session, subprocess_session
 from job import storage
 from job.features.snapshot import Snapshot
 from job.features.table import OK
@@ -40,7 +39,7 @@ class Result:
     components: Floats
     shares: Floats
 
-    def away(self, other: "Result") -> float:
+    def difference(self, other: "Result") -> float:
         """Return the largest difference of a component's loading, up to its sign, or of a share."""
         signs = np.sign(np.sum(self.components * other.components, axis=1))[:, None]
         loadings = np.abs(self.components * signs - other.components).max()
@@ -89,7 +88,7 @@ def scikit_learn(output: Path, k: int, solver: str | None) -> Result:
     return Result(time.perf_counter() - started, model.components_, model.explained_variance_ratio_)
 
 
-def against_others(found: Bench, ours: Apart, theirs: Apart, count: int, k: int) -> None:
+def against_others(found: Bench, ours: SubprocessSession, theirs: SubprocessSession, count: int, k: int) -> None:
     """Time this job's reduction and the others' of a store of so many vectors."""
     output, snapshot = vectors.store(count)
     contenders: dict[str, Callable[[], Result]] = {
@@ -107,62 +106,62 @@ def against_others(found: Bench, ours: Apart, theirs: Apart, count: int, k: int)
         results[name] = contenders[name]()
         return results[name].seconds
 
-    few, small = vectors.store(3 * vectors.FILE_ROWS)
-    ours(job, few, small, k)  # both sessions' first use of everything
-    theirs(partial(spark_ml, cached=False), few, k)
+    small, snapshot = vectors.store(3 * vectors.FILE_ROWS)
+    ours(job, small, snapshot, k)  # both sessions' first use of everything
+    theirs(partial(spark_ml, cached=False), small, k)
     title = f"{count:,} x {vectors.D} from Parquet to {k} components"
     medians = found.compare(title, {name: partial(run, name) for name in contenders}, found.options["rounds"], count)
     for name, result in results.items():
-        away = result.away(results["this job"])
+        difference = result.difference(results["this job"])
         exact = "Incremental" not in name  # it keeps k directions between its batches, and loses what the others had
-        if exact and not away <= TOLERANCE:
-            die(f"{name} and this job differ by {away:.2g}, of {TOLERANCE:g} allowed")
-        found.say(f"  {name}: differs from this job by {away:.1e}")
-    best = medians["Spark ML"]
-    found.claim("this job against Spark ML", best / medians["this job"], at_least=6)
+        if exact and not difference <= TOLERANCE:
+            die(f"{name} and this job differ by {difference:.2g}, of {TOLERANCE:g} allowed")
+        found.say(f"  {name}: differs from this job by {difference:.1e}")
+    reference_seconds = medians["Spark ML"]
+    found.claim("this job against Spark ML", reference_seconds / medians["this job"], at_least=6)
     found.claim("the same, its frame cached before", medians["Spark ML, frame cached before"] / medians["this job"])
 
 
 def a_million(found: Bench, count: int, k: int) -> None:
     """Time the job's path over generated vectors and the bare products, and watch the driver's memory."""
-    work = products.shares(count)
-    known = products.expected(work, k)
+    work = matrix_products.shares(count)
+    known = matrix_products.expected(work, k)
     reference = Result(0, known.components, known.explained_variance_ratio)
 
-    def run(ours: Apart) -> float:
-        seconds, basis = ours(products.job, work, k)
-        away = Result(seconds, basis.components, basis.explained_variance_ratio).away(reference)
-        if basis.n != known.n or not away <= TOLERANCE:
-            die(f"the basis of {known.n:,} generated vectors is wrong by {away:.2g}, of {TOLERANCE:g} allowed")
+    def run(ours: SubprocessSession) -> float:
+        seconds, basis = ours(matrix_products.job, work, k)
+        difference = Result(seconds, basis.components, basis.explained_variance_ratio).difference(reference)
+        if basis.n != known.n or not difference <= TOLERANCE:
+            die(f"the basis of {known.n:,} generated vectors is wrong by {difference:.2g}, of {TOLERANCE:g} allowed")
         return seconds
 
-    with apart(job_session) as ours, watched(ours.process) as most:
-        ours(products.job, work[:2], k)
+    with subprocess_session(job_session) as ours, watched(ours.process) as peaks:
+        ours(matrix_products.job, work[:2], k)
         medians = found.compare(
             f"{known.n:,} x {vectors.D} generated, {len(work)} tasks",
-            {"bare products": lambda: products.products(work), "this job": lambda: run(ours)},
+            {"bare products": lambda: matrix_products.products(work), "this job": lambda: run(ours)},
             found.options["rounds"],
             known.n,
         )
     found.claim("the job's path against the bare products", medians["this job"] / medians["bare products"], at_most=2.5)
     found.claim(
-        f"driver memory: Python {most['driver']:.0f} and JVM {most['jvm']:.0f} MB",
-        most["driver"] + most["jvm"],
+        f"driver memory: Python {peaks['driver']:.0f} and JVM {peaks['jvm']:.0f} MB",
+        peaks["driver"] + peaks["jvm"],
         "MB",
         at_most=1500,
     )
-    found.claim("a worker's memory", most["worker"], "MB", at_most=250)
+    found.claim("a worker's memory", peaks["worker"], "MB", at_most=250)
 
 
 def main() -> None:
     """Run the command."""
-    told = parser("pca", __doc__)
-    told.add_argument("--vectors", type=int, default=22_819, help="from Parquet (default: %(default)s)")
-    told.add_argument("--generated", type=int, default=1_000_000, help="on the fly (default: %(default)s)")
-    told.add_argument("--components", type=int, default=50, help="(default: %(default)s)")
-    options = told.parse_args()
+    command = parser("pca", __doc__)
+    command.add_argument("--vectors", type=int, default=22_819, help="from Parquet (default: %(default)s)")
+    command.add_argument("--generated", type=int, default=1_000_000, help="on the fly (default: %(default)s)")
+    command.add_argument("--components", type=int, default=50, help="(default: %(default)s)")
+    options = command.parse_args()
     with bench("pca", options) as found:
-        with apart(job_session) as ours, apart(plain_session) as theirs:
+        with subprocess_session(job_session) as ours, subprocess_session(plain_session) as theirs:
             against_others(found, ours, theirs, options.vectors, options.components)
         a_million(found, options.generated, options.components)
 

@@ -1,6 +1,6 @@
-"""Large photos with libjpeg's shrinking while loading, and decoded in full: python -m benchmarks.photos [--images DIR].
+"""Large photos, shrunk while libjpeg loads them or decoded in full: python -m benchmarks.photos [--images DIR].
 
-Features of each way, `--mode fast` and `--mode exact`, in a warm session, and how like each other they are.
+Features in `--mode fast` and in `--mode exact`, in a warm session, and the smallest cosine between the two.
 """
 
 import tempfile
@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import inputs
+from benchmarks.agreement import Vectors, by_name, least_cosine
 from benchmarks.features import session, settings
 from benchmarks.harness import bench, parser, timed
-from benchmarks.rivals import Vectors, by_name, least_cosine
 from job.features.table import read_features
 from job.stages.featurize import featurize
 
@@ -20,12 +20,12 @@ WIDTH, HEIGHT = 4_000, 3_000
 
 def main() -> None:
     """Run the command."""
-    told = parser("photos", __doc__)
-    told.add_argument("--images", type=Path, help="folder of photos with names of their own (default: made ones)")
-    told.add_argument("--pictures", type=int, default=144, help="how many to make (default: %(default)s)")
-    told.add_argument("--model", type=Path, help="model folder (default: random weights, MobileNetV2 1.0 at 224)")
-    options = told.parse_args()
-    images = options.images or inputs.pictures(options.pictures, WIDTH, HEIGHT)
+    command = parser("photos", __doc__)
+    command.add_argument("--images", type=Path, help="folder of photos with names of their own (default: made ones)")
+    command.add_argument("--count", type=int, default=144, help="how many to make (default: %(default)s)")
+    command.add_argument("--model", type=Path, help="model folder (default: random weights, MobileNetV2 1.0 at 224)")
+    options = command.parse_args()
+    images = options.images or inputs.images(options.count, WIDTH, HEIGHT)
     model = options.model or inputs.random_model()
     inputs.warm(images)
     vectors: dict[str, Vectors] = {"fast": {}, "exact": {}}
@@ -38,7 +38,7 @@ def main() -> None:
                 vectors[mode] = by_name(read_features(output))
             return seconds
 
-        run("fast")  # the pictures are in memory, and workers have decoded a large one
+        run("fast")  # the images are in memory, and workers have decoded a large one
         medians = found.compare(
             f"{len(vectors['fast'])} photos, features",
             {mode: partial(run, mode) for mode in ("fast", "exact")},

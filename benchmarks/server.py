@@ -1,7 +1,7 @@
-"""S3 played from memory by a process of its own: pictures or bare keys in, each answer late by so much.
+"""S3 played from memory by a process of its own: images or bare keys in, answers after a latency out.
 
-It reads, writes (whole, in parts, on condition), lists and deletes objects, and takes no notice of who asks. What it
-takes of the machine's processors, which the clients want too, is told by `processor_seconds`.
+It reads, writes (whole, in parts, on condition), lists and deletes objects, and ignores credentials. It shares the
+machine's processors with its clients; `processor_seconds` is the time that it takes.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from benchmarks import inputs
 from benchmarks.bucket import Bucket, Object, new_object
 from job.storage import s3
 
-PICTURES, RESULTS = "pictures", "results"
+IMAGES, RESULTS = "images", "results"
 _WORDS = {200: "OK", 204: "No Content", 206: "Partial Content", 404: "Not Found", 412: "Precondition Failed"}
 
 
 class Contents(NamedTuple):
-    """What the bucket `pictures` holds: a folder's files, or so many keys in 100 folders that all have one content."""
+    """What the bucket `images` holds: a folder's files, or so many keys in 100 folders that all have one content."""
 
     folder: Path | None = None
     keys: int = 0
@@ -47,7 +47,7 @@ class Server(NamedTuple):
 
 @contextmanager
 def serving(contents: Contents, latency: float = 0.0) -> Iterator[Server]:
-    """Run a server with the buckets `pictures` and `results`, and point the AWS libraries of this process to it.
+    """Run a server with the buckets `images` and `results`, and point the AWS libraries of this process to it.
 
     Parameters
     ----------
@@ -96,67 +96,67 @@ class _S3:
     """The service: requests in, answers out."""
 
     def __init__(self, contents: Contents) -> None:
-        pictures = {}
+        images = {}
         if contents.folder:
             for path in contents.folder.rglob("*.*"):
-                pictures[str(path.relative_to(contents.folder))] = new_object(path.read_bytes(), path.stat().st_mtime)
+                images[str(path.relative_to(contents.folder))] = new_object(path.read_bytes(), path.stat().st_mtime)
         if contents.keys:
             same = new_object(inputs.jpeg(0, 100, 100), time.time())
-            pictures |= {inputs.name(number): same for number in range(contents.keys)}
-        self._buckets = {PICTURES: Bucket(pictures), RESULTS: Bucket({})}
+            images |= {inputs.name(number): same for number in range(contents.keys)}
+        self._buckets = {IMAGES: Bucket(images), RESULTS: Bucket({})}
         self._uploads: dict[str, dict[int, bytes]] = {}
 
-    def answer(self, asked: _Request) -> _Answer:
-        bucket = self._buckets.get(asked.bucket)
+    def answer(self, request: _Request) -> _Answer:
+        bucket = self._buckets.get(request.bucket)
         if bucket is None:
             return _fault(404, "NoSuchBucket")
-        if asked.key:
-            return self._object(bucket, asked)
-        if asked.method == "POST":
-            return _delete_many(bucket, asked.body)
-        return _Answer(200) if asked.method == "HEAD" else _list(bucket, asked.query)
+        if request.key:
+            return self._object(bucket, request)
+        if request.method == "POST":
+            return _delete_many(bucket, request.body)
+        return _Answer(200) if request.method == "HEAD" else _list(bucket, request.query)
 
-    def _object(self, bucket: Bucket, asked: _Request) -> _Answer:
-        there = bucket.objects.get(asked.key)
-        if not _as_expected(there, asked.headers):
+    def _object(self, bucket: Bucket, request: _Request) -> _Answer:
+        stored = bucket.objects.get(request.key)
+        if not _as_expected(stored, request.headers):
             return _fault(412, "PreconditionFailed")
-        if asked.method in {"PUT", "POST"}:
-            return self._put(bucket, asked)
-        if asked.method == "DELETE":
-            bucket.delete(asked.key)
+        if request.method in {"PUT", "POST"}:
+            return self._put(bucket, request)
+        if request.method == "DELETE":
+            bucket.delete(request.key)
             return _Answer(204)
-        return _fault(404, "NoSuchKey") if there is None else _get(there, asked.headers.get("range"))
+        return _fault(404, "NoSuchKey") if stored is None else _get(stored, request.headers.get("range"))
 
-    def _put(self, bucket: Bucket, asked: _Request) -> _Answer:
-        upload = asked.query.get("uploadId")
-        if "uploads" in asked.query:
+    def _put(self, bucket: Bucket, request: _Request) -> _Answer:
+        upload = request.query.get("uploadId")
+        if "uploads" in request.query:
             upload = str(len(self._uploads))
             self._uploads[upload] = {}
             return _xml("InitiateMultipartUploadResult", f"<UploadId>{upload}</UploadId>")
-        if upload and asked.method == "PUT":
-            self._uploads[upload][int(asked.query["partNumber"])] = asked.body
-            return _Answer(200, headers=f"ETag: {new_object(asked.body, 0).tag}\r\n")
-        body = b"".join(part for _, part in sorted(self._uploads[upload].items())) if upload else asked.body
-        tag = bucket.put(asked.key, body).tag
+        if upload and request.method == "PUT":
+            self._uploads[upload][int(request.query["partNumber"])] = request.body
+            return _Answer(200, headers=f"ETag: {new_object(request.body, 0).tag}\r\n")
+        body = b"".join(part for _, part in sorted(self._uploads[upload].items())) if upload else request.body
+        tag = bucket.put(request.key, body).tag
         if upload:
             return _xml("CompleteMultipartUploadResult", f"<ETag>{html.escape(tag)}</ETag>")
         return _Answer(200, headers=f"ETag: {tag}\r\n")
 
 
-def _as_expected(there: Object | None, headers: dict[str, str]) -> bool:
+def _as_expected(stored: Object | None, headers: dict[str, str]) -> bool:
     if "if-match" in headers:
-        return there is not None and there.tag == headers["if-match"]
-    return there is None or headers.get("if-none-match") != "*"
+        return stored is not None and stored.tag == headers["if-match"]
+    return stored is None or headers.get("if-none-match") != "*"
 
 
-def _get(found: Object, asked: str | None) -> _Answer:
-    own = f"ETag: {found.tag}\r\nLast-Modified: {formatdate(found.modified, usegmt=True)}\r\n"
-    if asked is None:
-        return _Answer(200, found.body, own)
-    first, last = asked.removeprefix("bytes=").split("-")
+def _get(found: Object, requested: str | None) -> _Answer:
+    headers = f"ETag: {found.tag}\r\nLast-Modified: {formatdate(found.modified, usegmt=True)}\r\n"
+    if requested is None:
+        return _Answer(200, found.body, headers)
+    first, last = requested.removeprefix("bytes=").split("-")
     stop = min(int(last) + 1, len(found.body))
     return _Answer(
-        206, found.body[int(first) : stop], f"{own}Content-Range: bytes {first}-{stop - 1}/{len(found.body)}\r\n"
+        206, found.body[int(first) : stop], f"{headers}Content-Range: bytes {first}-{stop - 1}/{len(found.body)}\r\n"
     )
 
 
@@ -164,18 +164,18 @@ def _list(bucket: Bucket, query: dict[str, str]) -> _Answer:
     keys, folders, following = bucket.page(
         query.get("prefix", ""), query.get("delimiter", ""), query.get("continuation-token", "")
     )
-    told = [f"<IsTruncated>{'false' if following is None else 'true'}</IsTruncated><EncodingType>url</EncodingType>"]
+    lines = [f"<IsTruncated>{'false' if following is None else 'true'}</IsTruncated><EncodingType>url</EncodingType>"]
     if following is not None:
-        told.append(f"<NextContinuationToken>{html.escape(following)}</NextContinuationToken>")
+        lines.append(f"<NextContinuationToken>{html.escape(following)}</NextContinuationToken>")
     for key in keys:
         found = bucket.objects[key]
-        told.append(
+        lines.append(
             f"<Contents><Key>{quote(key)}</Key><LastModified>{_moment(found.modified)}</LastModified>"
             f"<ETag>&quot;{found.tag[1:-1]}&quot;</ETag><Size>{len(found.body)}</Size>"
             "<StorageClass>STANDARD</StorageClass></Contents>"
         )
-    told += [f"<CommonPrefixes><Prefix>{quote(folder)}</Prefix></CommonPrefixes>" for folder in folders]
-    return _xml("ListBucketResult", "".join(told))
+    lines += [f"<CommonPrefixes><Prefix>{quote(folder)}</Prefix></CommonPrefixes>" for folder in folders]
+    return _xml("ListBucketResult", "".join(lines))
 
 
 @cache
@@ -226,8 +226,8 @@ class _Connection(asyncio.Protocol):
         method, target, _ = line.split(" ")
         path, _, query = target.partition("?")
         bucket, _, key = unquote(path[1:]).partition("/")
-        asked = _Request(method, bucket, key, dict(parse_qsl(query, keep_blank_values=True)), headers, body)
-        asyncio.get_running_loop().call_later(self._latency, self._send, method, self._service.answer(asked))
+        request = _Request(method, bucket, key, dict(parse_qsl(query, keep_blank_values=True)), headers, body)
+        asyncio.get_running_loop().call_later(self._latency, self._send, method, self._service.answer(request))
 
     def _send(self, method: str, answer: _Answer) -> None:
         head = f"HTTP/1.1 {answer.status} {_WORDS[answer.status]}\r\nContent-Length: {len(answer.body)}\r\n"

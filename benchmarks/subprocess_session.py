@@ -1,4 +1,4 @@
-"""A Spark session in a process of its own: two of them side by side, and memory that is its alone."""
+"""A Spark session in a process of its own, so that two can run side by side and memory is measured for one."""
 
 import logging
 import os
@@ -28,8 +28,8 @@ _stack = ExitStack()
 _spark: "SparkSession"
 
 
-class Apart:
-    """Runs functions of a session in the process that has it, one at a time."""
+class SubprocessSession:
+    """A session in another process, which runs functions on it one at a time."""
 
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self._pool = pool
@@ -41,10 +41,10 @@ class Apart:
 
 
 @contextmanager
-def apart(opened: Open) -> Iterator[Apart]:
-    """Yield a process in which a session was opened, and end both."""
+def subprocess_session(opened: Open) -> Iterator[SubprocessSession]:
+    """Open a session in a process of its own and yield it; end both."""
     with ProcessPoolExecutor(1, get_context("spawn"), _open, (opened,)) as pool:
-        yield Apart(pool)
+        yield SubprocessSession(pool)
         pool.submit(_stack_close).result()
 
 

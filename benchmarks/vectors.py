@@ -1,4 +1,4 @@
-"""Feature vectors without pictures: values as MobileNetV2 gives them, and a store of them as the job writes it.
+"""Feature vectors without images: values as MobileNetV2 gives them, and a store of them as the job writes it.
 
 Like what relu6 leaves: none negative, many at zero, means that are large beside most of the variances.
 """
@@ -20,7 +20,7 @@ from job.features.wave import DataFile, commit
 from job.images.color_histogram import COLOR_BINS
 
 D = 1280
-FILE_ROWS = 1_650  # as the job cuts them at 220 pictures a second: tasks of 15 seconds a core
+FILE_ROWS = 1_650  # as the job cuts them at 220 images a second: tasks of 15 seconds a core
 _DIRECTIONS = 100
 RUN, _FINGERPRINT = "20260101T000000-000000", "0" * 16
 
@@ -48,10 +48,10 @@ def store(count: int) -> tuple[Path, Snapshot]:
         shutil.rmtree(folder, ignore_errors=True)
         for seed, (name, start) in enumerate(zip(names, starts, strict=True)):
             rows = range(start, min(count, start + FILE_ROWS))
-            paths = [f"/pictures/label/{row:08d}.jpg" for row in rows]
+            paths = [f"/images/label/{row:08d}.jpg" for row in rows]
             same = {"label": "label", "length": 3_000, "modified": 0}
-            pictures = {"path": paths} | {key: [value] * len(rows) for key, value in same.items()}
-            write(folder / name, block(len(rows), seed), pictures)
+            images = {"path": paths} | {key: [value] * len(rows) for key, value in same.items()}
+            write(folder / name, block(len(rows), seed), images)
     lengths = [min(FILE_ROWS, count - start) for start in starts]
     files = [DataFile(name, n, (folder / name).stat().st_size) for name, n in zip(names, lengths, strict=True)]
     snapshot = Snapshot(
@@ -72,13 +72,13 @@ def store(count: int) -> tuple[Path, Snapshot]:
     return folder.resolve(), snapshot
 
 
-def write(path: Path, values: NDArray[np.float32], pictures: dict[str, list[Any]]) -> None:
-    """Write a features file of vectors [n, d] as the job does; `pictures`: path, label, length, modified of each."""
+def write(path: Path, values: NDArray[np.float32], images: dict[str, list[Any]]) -> None:
+    """Write a features file of vectors [n, d] as the job does; `images`: path, label, length, modified of each."""
     n = len(values)
     shares = np.random.default_rng(n).dirichlet(np.full(COLOR_BINS, 0.1), n).astype(np.float32)
     vectors = {"features": lists(values), "colours": lists(shares)}
     same = {"status": OK, "reason": None, "error": None, "width": 100, "height": 100, "run": RUN}
-    columns: dict[str, Any] = pictures | {name: [value] * n for name, value in same.items()} | vectors
+    columns: dict[str, Any] = images | {name: [value] * n for name, value in same.items()} | vectors
     columns["modified"] = pa.array(columns["modified"], SCHEMA.field("modified").type)
     path.parent.mkdir(parents=True, exist_ok=True)
     with features_writer(path) as writer:

@@ -1,7 +1,7 @@
 """The whole job as a process, Spark's start included, beside the reference notebook: python -m benchmarks.whole_run.
 
-The network has full size (MobileNetV2 alpha 1.0, 224 x 224) and random weights: what the numbers are does not change
-how long they take. Every run starts from nothing; one more runs on what the last has left. The notebook runs in
+The network has full size (MobileNetV2 alpha 1.0, 224 x 224) and random weights: their values do not change how
+long an inference takes. Every run starts from nothing; one more runs on what the last has left. The notebook runs in
 .venv-bench (`make .venv-bench/all`).
 """
 
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from benchmarks import inputs
 from benchmarks.harness import bench, parser, timed
-from benchmarks.rivals import call
+from benchmarks.peers.environment import call
 from bootstrap.sample import write
 
 
 def time_run(images: Path, model: Path, output: Path) -> float:
-    """Return the seconds of the whole job as a process; one that fails ends the benchmark with its words."""
+    """Return the seconds of the whole job as a process; one that fails ends the benchmark with its message."""
     options = ["--images", str(images), "--model", str(model), "--output", str(output)]
     command = [sys.executable, "-m", "job", "run", *options]
 
@@ -32,9 +32,9 @@ def time_run(images: Path, model: Path, output: Path) -> float:
 
 def main() -> None:
     """Run the command."""
-    told = parser("whole_run", __doc__, rounds=1)
-    told.add_argument("--images", type=Path, help="folder of pictures (default: the rendered sample)")
-    options = told.parse_args()
+    command = parser("whole_run", __doc__, rounds=1)
+    command.add_argument("--images", type=Path, help="folder of images (default: the rendered sample)")
+    options = command.parse_args()
     images = (options.images or Path("build/sample")).resolve()
     if options.images is None:
         write(images)
@@ -59,7 +59,7 @@ def main() -> None:
             return timed(lambda: call("benchmarks.peers.notebook", images, weights, output(), "--master", master))
 
         medians = found.compare(
-            f"{count:,} pictures to features and PCA, from nothing, Spark's start included",
+            f"{count:,} images to features and PCA, from nothing, Spark's start included",
             {
                 "this job": ours,
                 "the notebook, local[*]": lambda: notebook("local[*]"),
@@ -71,9 +71,9 @@ def main() -> None:
         again = output()
         time_run(images, model, again)
         found.table("once more with nothing new", {"this job": [time_run(images, model, again)]})
-        job, many, one = medians.values()
-        found.claim("this job against the notebook on local[*]", many / job, at_least=8)
-        found.claim("this job against the notebook as it stands, on local", one / job, at_least=14)
+        job, parallel, sequential = medians.values()
+        found.claim("this job against the notebook on local[*]", parallel / job, at_least=8)
+        found.claim("this job against the notebook as it stands, on local", sequential / job, at_least=14)
 
 
 if __name__ == "__main__":

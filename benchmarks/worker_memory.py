@@ -1,9 +1,9 @@
-"""Shows what memory Spark's Python workers take at most: python -m benchmarks.worker_memory.
+"""Shows how much memory Spark's Python workers take at most: python -m benchmarks.worker_memory.
 
-With ordinary small pictures; with 100,000 of them in one folder; with pictures of 50 megapixels of every format,
-several of them in each task. The bound: 300 MB plus three times the largest picture's decoded size, as decoders hold
+With ordinary small images; with 100,000 of them in one folder; with images of 50 megapixels of every format,
+several of them in each task. The bound: 300 MB plus three times the largest image's decoded size, as decoders hold
 it: 4 bytes a pixel; 250 MB for the ordinary ones. WebP is nearest to the bound: its decoder holds the file and the
-picture twice, and hands over a copy.
+image twice, and hands over a copy.
 """
 
 import shutil
@@ -27,7 +27,7 @@ BYTES_A_PIXEL = 4
 
 
 def write_large(folder: Path, copies: int) -> None:
-    """Write pictures of 50 megapixels with some noise, one of each kind, and links to them."""
+    """Write images of 50 megapixels with some noise, one of each kind, and links to them."""
     noise = np.random.default_rng(0).integers(-12, 13, (HEIGHT, WIDTH), np.int16)
     across = np.linspace(0, 255, WIDTH, dtype=np.int16)[None] + noise
     down = np.linspace(0, 255, HEIGHT, dtype=np.int16)[:, None] + noise
@@ -59,7 +59,7 @@ def write_large(folder: Path, copies: int) -> None:
 
 
 def write_small(folder: Path, count: int) -> None:
-    """Write so many small JPEGs of a few contents into one folder."""
+    """Write `count` small JPEGs of 50 contents into one folder."""
     rng = np.random.default_rng(0)
     for index in range(50):
         coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), np.uint8)).resize((SMALL, SMALL))
@@ -68,32 +68,38 @@ def write_small(folder: Path, count: int) -> None:
         shutil.copyfile(folder / f"{index % 50:06d}.jpg", folder / f"{index:06d}.jpg")
 
 
-def most_memory(images: Path, model: Path, output: Path, mode: str) -> float:
-    """Run the featurize stage; return the most memory that a worker has had, in MB resident."""
+def peak_memory(images: Path, model: Path, output: Path, mode: str) -> float:
+    """Run the featurize stage; return the peak memory of a worker, in MB resident."""
     options = ["--images", str(images), "--model", str(model), "--output", str(output), "--mode", mode]
     command = [sys.executable, "-m", "job", "featurize", *options]
     job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: S603 - our own command
-    with watched(job.pid) as most:
+    with watched(job.pid) as peaks:
         _, words = job.communicate()
     if job.returncode:
         sys.exit(words.decode())
-    return most["worker"]
+    return peaks["worker"]
 
 
 def main() -> None:
     """Run the command."""
-    told = parser("worker_memory", __doc__, rounds=1)
-    told.add_argument("--pictures", type=int, default=4_000, help="ordinary small ones (default: %(default)s)")
-    told.add_argument("--copies", type=int, default=4, help="large pictures of each kind (default: %(default)s)")
-    told.add_argument("--small", type=int, default=100_000, help="small files in one folder (default: %(default)s)")
-    told.add_argument("--alpha", type=float, default=1.0, help="the network's width (default: %(default)s)")
-    options = told.parse_args()
-    ordinary = inputs.pictures(options.pictures)
-    large = inputs.once(inputs.INPUTS / f"large-{options.copies}", lambda folder: write_large(folder, options.copies))
-    small = inputs.once(inputs.INPUTS / f"small-{options.small}", lambda folder: write_small(folder, options.small))
+    command = parser("worker_memory", __doc__, rounds=1)
+    command.add_argument(
+        "--images", type=int, default=4_000, help="how many ordinary small ones (default: %(default)s)"
+    )
+    command.add_argument("--copies", type=int, default=4, help="large images of each kind (default: %(default)s)")
+    command.add_argument("--small", type=int, default=100_000, help="small files in one folder (default: %(default)s)")
+    command.add_argument("--alpha", type=float, default=1.0, help="the network's width (default: %(default)s)")
+    options = command.parse_args()
+    ordinary = inputs.images(options.images)
+    large = inputs.made_once(
+        inputs.INPUTS / f"large-{options.copies}", lambda folder: write_large(folder, options.copies)
+    )
+    small = inputs.made_once(
+        inputs.INPUTS / f"small-{options.small}", lambda folder: write_small(folder, options.small)
+    )
     largest = BASE_MEGABYTES + TIMES * WIDTH * HEIGHT * BYTES_A_PIXEL / MEGABYTE
     cases = (
-        (f"{options.pictures:,} pictures of 100 x 100", ordinary, "fast", ORDINARY_MEGABYTES),
+        (f"{options.images:,} images of 100 x 100", ordinary, "fast", ORDINARY_MEGABYTES),
         (f"{options.small:,} of them in one folder", small, "fast", BASE_MEGABYTES),
         ("50 megapixels, fast", large, "fast", largest),
         ("50 megapixels, exact", large, "exact", largest),
@@ -102,7 +108,7 @@ def main() -> None:
     with bench("worker_memory", options) as found:
         for name, images, mode, bound in cases:
             with tempfile.TemporaryDirectory() as output:
-                found.claim(name, most_memory(images, model, Path(output), mode), "MB", at_most=bound)
+                found.claim(name, peak_memory(images, model, Path(output), mode), "MB", at_most=bound)
 
 
 if __name__ == "__main__":

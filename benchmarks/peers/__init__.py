@@ -1,1 +1,1 @@
-"""Rivals of the job, each a process that prints one line of JSON: what it took and where its features are."""
+"""The job's peers, each a process that prints one line of JSON: its seconds and the address of its features."""

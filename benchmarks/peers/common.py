@@ -1,9 +1,9 @@
-"""What the peers share: a picture's bytes to a network's input, ONNX Runtime, the label, and how a peer is timed.
+"""The code that the peers share: decoding for a network, ONNX Runtime, labels, and the timing of a peer.
 
-    python -m benchmarks.peers.NAME IMAGES MODEL OUTPUT FEW [--batch N]
+    python -m benchmarks.peers.NAME IMAGES MODEL OUTPUT WARM [--batch N]
 
-Features go below OUTPUT as Parquet: path, label, features. Everything that has to be started is started, and run once
-over the folder FEW, before the clock is.
+Features go below OUTPUT as Parquet: path, label, features. Before the clock starts, everything is started and run once
+over the folder WARM.
 """
 
 import argparse
@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 224  # pixels
-CHUNK = 4  # pictures; ONNX Runtime was fastest so, of 1 to 32
+CHUNK = 4  # images; ONNX Runtime was fastest so, of 1 to 32
 
 
 def pixels(data: bytes) -> NDArray[np.float32]:
-    """Return a picture as the network takes it, [224, 224, 3] from -1 to 1."""
+    """Return an image as the network takes it, [224, 224, 3] from -1 to 1."""
     with Image.open(io.BytesIO(data)) as image:
         square = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     return np.asarray(square, np.float32) / np.float32(127.5) - np.float32(1)
 
 
 def label(path: str) -> str:
-    """Return the name of the folder that a picture is in."""
+    """Return the name of the folder that an image is in."""
     return path.rsplit("/", 2)[-2]
 
 
@@ -47,11 +47,11 @@ class Onnx:
         self._input = self._session.get_inputs()[0].name
 
     def features(self, files: Iterable[bytes]) -> NDArray[np.float32]:
-        """Return the features [n, 1280] of pictures, given as the bytes of their files."""
+        """Return the features [n, 1280] of images, given as the bytes of their files."""
         contents = list(files)
         chunks = (contents[start : start + CHUNK] for start in range(0, len(contents), CHUNK))
         return np.concatenate(
-            [self._session.run(None, {self._input: np.stack([pixels(one) for one in some])})[0] for some in chunks]
+            [self._session.run(None, {self._input: np.stack([pixels(data) for data in chunk])})[0] for chunk in chunks]
         )
 
 
@@ -71,8 +71,8 @@ def lists(features: NDArray[np.float32]) -> pa.Array:
     return pa.ListArray.from_arrays(np.arange(count + 1, dtype=np.int32) * width, features.ravel())
 
 
-def options(text: str | None, batch: int) -> argparse.Namespace:
-    """Return what a peer was told: `images`, `model`, `output`, `warm`, and `batch`, how many pictures at a time."""
+def parse_options(text: str | None, batch: int) -> argparse.Namespace:
+    """Return a peer's options: `images`, `model`, `output`, `warm`, and `batch`, how many images at a time."""
     parser = argparse.ArgumentParser(description=text)
     for name in ("images", "model", "output", "warm"):
         parser.add_argument(name, type=lambda value: Path(value).resolve())
@@ -80,11 +80,11 @@ def options(text: str | None, batch: int) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(told: argparse.Namespace, run: Callable[[Path, Path], Any]) -> None:
-    """Have a peer do a few pictures, then time it on all of them and print the line."""
-    run(told.warm, told.output / "warm")
+def measure(options: argparse.Namespace, run: Callable[[Path, Path], Any]) -> None:
+    """Run a peer on the images that warm it up, then time it on all of them and print the line."""
+    run(options.warm, options.output / "warm")
     started = time.perf_counter()
-    run(told.images, told.output / "features")
+    run(options.images, options.output / "features")
     seconds = time.perf_counter() - started
-    count = sum(1 for _ in told.images.rglob("*.jpg"))
-    print(json.dumps({"seconds": seconds, "images": count, "features": str(told.output / "features")}), flush=True)
+    count = sum(1 for _ in options.images.rglob("*.jpg"))
+    print(json.dumps({"seconds": seconds, "images": count, "features": str(options.output / "features")}), flush=True)

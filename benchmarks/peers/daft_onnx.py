@@ -16,18 +16,18 @@ class Features:
         self._network = common.Onnx(model)
 
     def of(self, files: "daft.Series") -> pa.Array:
-        """Return the features of pictures."""
+        """Return the features of images."""
         return common.lists(self._network.features(files.to_pylist()))
 
 
 def main() -> None:
     """Run the command."""
-    told = common.options(__doc__, batch=64)
+    options = common.parse_options(__doc__, batch=64)
     cores = len(os.sched_getaffinity(0))
     vectors = daft.DataType.list(daft.DataType.float32())
-    batched = daft.method.batch(Features.of, return_dtype=vectors, batch_size=told.batch)
+    batched = daft.method.batch(Features.of, return_dtype=vectors, batch_size=options.batch)
     Features.of = batched  # type: ignore[method-assign]
-    network = daft.cls(Features, use_process=True, max_concurrency=cores)(str(told.model))
+    network = daft.cls(Features, use_process=True, max_concurrency=cores)(str(options.model))
 
     def run(images: Path, output: Path) -> None:
         path = daft.col("path")
@@ -39,7 +39,7 @@ def main() -> None:
         )
         table.write_parquet(str(output))
 
-    common.measure(told, run)
+    common.measure(options, run)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The way of the notebook that this job is measured against, Spark's start and all, as a process of its own.
+"""The notebook that this job is measured against, Spark's start and all, as a process of its own.
 
     python -m benchmarks.peers.notebook IMAGES WEIGHTS OUTPUT --master local
 
 Keras in a pandas UDF, whose model every partition builds anew; Spark ML's PCA on vectors that a Python function has
-made of arrays; plans that stay lazy, so that the pictures are inferred once for each of what follows from them.
+made of arrays; plans that stay lazy, so that the images are inferred once for each of what follows from them.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def inference(spark: SparkSession, weights: str) -> Any:
         network = keras.applications.MobileNetV2(input_shape=shape, weights=None, include_top=False, pooling="avg")
         network.set_weights(values.value)
         for files in batches:
-            predicted = network.predict(np.stack([common.pixels(one) for one in files]), verbose=0)
+            predicted = network.predict(np.stack([common.pixels(data) for data in files]), verbose=0)
             yield pd.Series([row.flatten() for row in predicted])
 
     features.__annotations__ = {"batches": Iterator[pd.Series], "return": Iterator[pd.Series]}
@@ -53,18 +53,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("images", "weights", "output", "--master"):
         parser.add_argument(name)
-    told = parser.parse_args()
-    spark = SparkSession.Builder().appName("notebook").master(told.master).getOrCreate()
+    options = parser.parse_args()
+    spark = SparkSession.Builder().appName("notebook").master(options.master).getOrCreate()
     files = spark.read.format("binaryFile").option("pathGlobFilter", "*.jpg").option("recursiveFileLookup", "true")
-    pictures = files.load(told.images).withColumn("label", element_at(split(col("path"), "/"), -2))
-    infer = inference(spark, told.weights)
-    features = pictures.repartition(PARTITIONS).select("path", "label", infer("content").alias("features"))
-    features.write.mode("overwrite").parquet(f"{told.output}/features")
+    images = files.load(options.images).withColumn("label", element_at(split(col("path"), "/"), -2))
+    infer = inference(spark, options.weights)
+    features = images.repartition(PARTITIONS).select("path", "label", infer("content").alias("features"))
+    features.write.mode("overwrite").parquet(f"{options.output}/features")
 
     to_vector = udf(vector, VectorUDT())
     vectors = features.select("path", "label", to_vector("features").alias("vectors"))
     reduced = PCA(k=COMPONENTS, inputCol="vectors", outputCol="pca_features").fit(vectors).transform(vectors)
-    reduced.select("path", "label", "pca_features").write.mode("overwrite").parquet(f"{told.output}/pca")
+    reduced.select("path", "label", "pca_features").write.mode("overwrite").parquet(f"{options.output}/pca")
     spark.stop()
 
 

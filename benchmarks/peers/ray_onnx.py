@@ -16,7 +16,7 @@ class Features:
         self._network = common.Onnx(model)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Return path, label and features of pictures."""
+        """Return path, label and features of images."""
         paths = batch["path"].to_pylist()
         features = common.lists(self._network.features(batch["bytes"].to_pylist()))
         return pa.table({"path": paths, "label": [common.label(path) for path in paths], "features": features})
@@ -24,7 +24,7 @@ class Features:
 
 def main() -> None:
     """Run the command."""
-    told = common.options(__doc__, batch=64)
+    options = common.parse_options(__doc__, batch=64)
     cores = len(os.sched_getaffinity(0))
     # The actors hold a CPU each; what reads and writes beside them needs one as well, in Ray's books.
     ray.init(num_cpus=cores + 1, include_dashboard=False, log_to_driver=False)
@@ -34,14 +34,14 @@ def main() -> None:
         files = ray.data.read_binary_files(str(images), include_paths=True, file_extensions=["jpg"])
         made = files.map_batches(
             Features,
-            fn_constructor_args=(str(told.model),),
-            batch_size=told.batch,
+            fn_constructor_args=(str(options.model),),
+            batch_size=options.batch,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=cores),
         )
         made.write_parquet(str(output))
 
-    common.measure(told, run)
+    common.measure(options, run)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Spark's predict_batch_udf with Keras: pictures as bytes into the function, its features written by Spark."""
+"""Spark's predict_batch_udf with Keras: images as bytes into the function, its features written by Spark."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ def predictor(weights: str) -> Callable[[], Callable[[NDArray[np.object_]], NDAr
         network = common.keras_network(weights)
 
         def predict(files: NDArray[np.object_]) -> NDArray[np.float32]:
-            made: NDArray[np.float32] = network.predict(np.stack([common.pixels(one) for one in files]), verbose=0)
+            made: NDArray[np.float32] = network.predict(np.stack([common.pixels(data) for data in files]), verbose=0)
             return made
 
         return predict
@@ -34,18 +34,20 @@ def predictor(weights: str) -> Callable[[], Callable[[NDArray[np.object_]], NDAr
 
 def main() -> None:
     """Run the command."""
-    told = common.options(__doc__, batch=32)
+    options = common.parse_options(__doc__, batch=32)
     spark = SparkSession.builder.master("local[*]").config("spark.ui.enabled", "false").getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
-    features = predict_batch_udf(predictor(str(told.model)), return_type=ArrayType(FloatType()), batch_size=told.batch)
+    features = predict_batch_udf(
+        predictor(str(options.model)), return_type=ArrayType(FloatType()), batch_size=options.batch
+    )
 
     def run(images: Path, output: Path) -> None:
         files = spark.read.format("binaryFile").option("pathGlobFilter", "*.jpg").option("recursiveFileLookup", "true")
-        pictures = files.load(str(images))
+        table = files.load(str(images))
         label = element_at(split("path", "/"), -2).alias("label")
-        pictures.select("path", label, features("content").alias("features")).write.parquet(str(output))
+        table.select("path", label, features("content").alias("features")).write.parquet(str(output))
 
-    common.measure(told, run)
+    common.measure(options, run)
     spark.stop()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from benchmarks.server import PICTURES, RESULTS, Contents, serving
+from benchmarks.server import IMAGES, RESULTS, Contents, serving
 from job import storage
 from job.storage import s3
 from tests.conftest import make_pictures
@@ -31,13 +31,13 @@ def pages(client: Any, **asked: str) -> tuple[list[str], list[str]]:
 
 def test_a_listing_goes_through_its_pages_in_order(client: Any) -> None:
     expected = sorted(f"label-{number % 100:03d}/{number:07d}.jpg" for number in range(2_345))
-    assert pages(client, Bucket=PICTURES) == (expected, [])
-    assert pages(client, Bucket=PICTURES, Prefix="label-007/", Delimiter="/") == (
+    assert pages(client, Bucket=IMAGES) == (expected, [])
+    assert pages(client, Bucket=IMAGES, Prefix="label-007/", Delimiter="/") == (
         [key for key in expected if key.startswith("label-007/")],
         [],
     )
-    assert pages(client, Bucket=PICTURES, Delimiter="/") == ([], [f"label-{number:03d}/" for number in range(100)])
-    assert pages(client, Bucket=PICTURES, Prefix="nothing") == ([], [])
+    assert pages(client, Bucket=IMAGES, Delimiter="/") == ([], [f"label-{number:03d}/" for number in range(100)])
+    assert pages(client, Bucket=IMAGES, Prefix="nothing") == ([], [])
 
 
 def test_objects_are_put_read_in_ranges_on_conditions_and_deleted(client: Any) -> None:
@@ -69,7 +69,7 @@ def test_answers_are_late_all_at_once(tmp_path: Path) -> None:
     folder = make_pictures(tmp_path / "images", {"apple": 3})
     with serving(Contents(folder=folder), latency=0.2) as server:
         started = time.monotonic()
-        data, entry = storage.fetch(f"s3://{PICTURES}/apple/000.jpg")
+        data, entry = storage.fetch(f"s3://{IMAGES}/apple/000.jpg")
         assert time.monotonic() - started >= 0.2
         assert data == (folder / "apple" / "000.jpg").read_bytes()
         assert entry.length == len(data)
