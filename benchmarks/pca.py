@@ -106,8 +106,8 @@ def against_others(found: Bench, ours: SubprocessSession, theirs: SubprocessSess
         results[name] = contenders[name]()
         return results[name].seconds
 
-    small, snapshot = vectors.store(3 * vectors.FILE_ROWS)
-    ours(job, small, snapshot, k)  # both sessions' first use of everything
+    small, small_snapshot = vectors.store(3 * vectors.FILE_ROWS)
+    ours(job, small, small_snapshot, k)  # both sessions' first use of everything
     theirs(partial(spark_ml, cached=False), small, k)
     title = f"{count:,} x {vectors.D} from Parquet to {k} components"
     medians = found.compare(title, {name: partial(run, name) for name in contenders}, found.options["rounds"], count)
