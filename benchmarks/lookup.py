@@ -23,6 +23,7 @@ import pyarrow as pa
 from benchmarks import inputs
 from benchmarks.harness import bench, parser, timed
 from bootstrap.model import EMBEDDED_FOLDER
+from job import storage
 from job.features.extractor import FeatureExtractor
 from job.features.model import decode_options, fingerprint, model_summary, read_model
 from job.features.silenced import silenced
@@ -31,51 +32,28 @@ from job.images.color_histogram import COLOR_BINS
 from job.images.decode import decode
 from job.pca.basis import Basis
 from job.results.coordinates import color_coordinates
-from job.results.index import IndexDescription, index_schema, write_description, write_part
+from job.results.index import IndexDescription, IndexPart, index_schema, write_description, write_part
 from job.results.run_record import ResultFolders, RunRecord, write_run
 from job.settings import Settings
 
 K, D, LABELS, PART = 50, 1280, 100, 200_000
 
 
-def results(folder: Path, n_images: int) -> Path:
-    """Write the results of a made-up run, as far as lookup reads them; return their folder."""
-    output = folder / f"{n_images}"
+def write_results(output: Path, n_images: int) -> None:
+    """Write the results of a made-up run, as far as lookup reads them."""
     model = read_model(str(EMBEDDED_FOLDER))
     settings = Settings(images="x", model="x", output=str(output))
-    prints, rng = fingerprint(model, settings), np.random.default_rng(0)
-    shutil.copytree(EMBEDDED_FOLDER, output / "model", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    rng = np.random.default_rng(0)
     directions = np.linalg.qr(rng.normal(size=(D, K)))[0].T
     variances = 1.0 / np.arange(1, K + 1)
-    basis = Basis(np.zeros(D), directions, variances, float(variances.sum()), n_images, prints, {})
-    saved = basis.to_bytes()
-    (output / "pca_model" / "run=x").mkdir(parents=True)
-    (output / "pca_model" / "run=x" / "basis.npz").write_bytes(saved)
-    parts, index = [], output / "neighbours" / "run=x"
-    centers = rng.normal(size=(LABELS, K)) * np.sqrt(variances)
-    for number, start in enumerate(range(0, n_images, PART)):
-        count = min(PART, n_images - start)
-        labels = rng.integers(0, LABELS, count)
-        components = centers[labels] + rng.normal(size=(count, K)) * np.sqrt(variances) / 2
-        colors = rng.dirichlet(np.full(COLOR_BINS, 0.1), count)
-        values = np.hstack([components, color_coordinates(basis, colors)]).astype(np.float32)
-        types = index_schema(K)
-        columns = [
-            pa.array([f"s3://pictures/{row // 1000:06d}/{row:09d}.jpg" for row in range(start, start + count)]),
-            pa.DictionaryArray.from_arrays(
-                pa.array(labels, pa.int32()), [f"label {code:03d}" for code in range(LABELS)]
-            ),
-            pa.array(rng.random(count, np.float32)),
-            pa.FixedSizeListArray.from_arrays(values.ravel(), type=types.field(3).type),
-        ]
-        parts.append(write_part(str(index / f"part-{number:05d}.arrow"), pa.table(columns, schema=types)))
-    write_description(str(index), IndexDescription("x", prints, sha256(saved).hexdigest(), n_images, K, tuple(parts)))
+    total_variance = float(variances.sum())
+    basis = Basis(np.zeros(D), directions, variances, total_variance, n_images, fingerprint(model, settings), {})
     record = RunRecord(
         run="x",
         results=ResultFolders.of_run("x"),
         settings=settings,
         model=model_summary(model),
-        fingerprint=prints,
+        fingerprint=basis.fingerprint,
         counts=Counts(listed=n_images, reused=0, new=n_images, ok=n_images, rejected=0),
         labels={},
         seconds={},
@@ -86,8 +64,34 @@ def results(folder: Path, n_images: int) -> Path:
         versions={},
         validation={},
     )
+    shutil.copytree(EMBEDDED_FOLDER, output / "model", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    storage.write(record.basis_address(str(output)), basis.to_bytes())
+    write_index(record.index_folder(str(output)), basis, n_images, rng)
     write_run(str(output), record)
-    return output
+
+
+def write_index(folder: str, basis: Basis, n_images: int, rng: np.random.Generator) -> None:
+    """Write an index of random components around the centers of labels, and random colors."""
+    spread = np.sqrt(basis.explained_variance)
+    centers = rng.normal(size=(LABELS, K)) * spread
+    names, schema = [f"label {code:03d}" for code in range(LABELS)], index_schema(K)
+    parts: list[IndexPart] = []
+    for start in range(0, n_images, PART):
+        count = min(PART, n_images - start)
+        labels = rng.integers(0, LABELS, count)
+        components = centers[labels] + rng.normal(size=(count, K)) * spread / 2
+        colors = rng.dirichlet(np.full(COLOR_BINS, 0.1), count)
+        coordinates = np.hstack([components, color_coordinates(basis, colors)]).astype(np.float32)
+        columns = [
+            pa.array([f"s3://images/{row // 1000:06d}/{row:09d}.jpg" for row in range(start, start + count)]),
+            pa.DictionaryArray.from_arrays(pa.array(labels, pa.int32()), names),
+            pa.array(rng.random(count, np.float32)),
+            pa.FixedSizeListArray.from_arrays(coordinates.ravel(), type=schema.field("coordinates").type),
+        ]
+        address = storage.join(folder, f"part-{len(parts):05d}.arrow")
+        parts.append(write_part(address, pa.table(columns, schema=schema)))
+    digest = sha256(basis.to_bytes()).hexdigest()
+    write_description(folder, IndexDescription("x", basis.fingerprint, digest, n_images, K, tuple(parts)))
 
 
 def command(*arguments: str) -> None:
@@ -142,7 +146,8 @@ def main() -> None:
     photo = next(inputs.images(200).rglob("*.jpg"))
     with bench("lookup", options) as findings, tempfile.TemporaryDirectory() as folder:
         for count in options.images:
-            output = results(Path(folder), count)
+            output = Path(folder, f"{count}")
+            write_results(output, count)
             arguments = (str(photo), "--output", str(output))
             first = timed(partial(command, "classify", *arguments))
             commands = {name: partial(timed, partial(command, name, *arguments)) for name in ("search", "classify")}
@@ -151,7 +156,8 @@ def main() -> None:
             findings.claim(f"{count:,} images: search", medians["search"], "s", at_most=bound)
             findings.claim(f"{count:,} images: classify", medians["classify"], "s", at_most=bound)
             findings.claim(f"{count:,} images: the first classify", first, "s", at_most=bound)
-        output = results(Path(folder), 1_000)
+        output = Path(folder, "served")
+        write_results(output, 1_000)
         served, bare = service_latency(output, photo, 300), bare_latency(photo, 300)
         findings.say(f"  the service {1e3 * served:.1f} ms, decoding and inference alone {1e3 * bare:.1f} ms")
         findings.claim("the service's latency against decoding and inference", served / bare, at_most=4)

@@ -71,6 +71,24 @@ def linear_label(classifier: Classifier, embeddings: list[Embedding]) -> Labels:
     return named
 
 
+def name_queries(folder: Path, known: list[Path], queries: list[Path]) -> dict[str, Labels]:
+    """Return the labels, shape (q,), that each method gives the queries; empty for unknown."""
+    labels = np.array([path.parent.name for path in known])
+    features, query_features = (
+        vectors(str(folder / f"{kind}-results"), "").astype(float) for kind in ("known", "queries")
+    )
+    classifier = Classifier(str(folder / "known-results"))
+    with Embedder(classifier.pipeline) as embedder:
+        embeddings = [embedder.embed(path.read_bytes()) for path in queries]
+    predictions = classifier.classify(embeddings, 1)
+    return {
+        "lookup classify": np.array([prediction.label or "" for prediction in predictions]),
+        "nearest by features": nearest_label(features, labels, query_features),
+        "nearest by colors": nearest_label(color_features(known), labels, color_features(queries)),
+        "logistic regression": linear_label(classifier, embeddings),
+    }
+
+
 def main() -> None:
     """Run the command."""
     command_line = parser("naming", __doc__, rounds=1)
@@ -89,20 +107,8 @@ def main() -> None:
         reduce(spark, Settings(output=str(folder / "known-results"), report=False))
 
         known, queries = (sorted((folder / kind).glob("*/*.jpg")) for kind in ("known", "queries"))
-        labels, truth = (np.array([path.parent.name for path in paths]) for paths in (known, queries))
-        features, query_features = (
-            vectors(str(folder / f"{kind}-results"), "").astype(float) for kind in ("known", "queries")
-        )
-        classifier = Classifier(str(folder / "known-results"))
-        with Embedder(classifier.pipeline) as embedder:
-            embeddings = [embedder.embed(path.read_bytes()) for path in queries]
-        predictions = classifier.classify(embeddings, 1)
-        named = {
-            "lookup classify": np.array([prediction.label or "" for prediction in predictions]),
-            "nearest by features": nearest_label(features, labels, query_features),
-            "nearest by colors": nearest_label(color_features(known), labels, color_features(queries)),
-            "logistic regression": linear_label(classifier, embeddings),
-        }
+        truth = np.array([path.parent.name for path in queries])
+        named = name_queries(folder, known, queries)
         findings.say(
             f"{options.fruits} fruits, {len(known):,} views known, {len(queries):,} about another axis to name"
         )

@@ -1,1 +1,1 @@
-"""Names a photo from its nearest neighbours among the results of a run. No Spark."""
+"""Names a photo by its nearest neighbors among the results of a run. No Spark."""

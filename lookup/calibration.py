@@ -71,7 +71,7 @@ class Calibration:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Calibration | None":
-        """Read the file of `to_bytes`; None for one that is damaged or of another version, which is learned anew."""
+        """Read the file of `to_bytes`; None for one that is damaged or of another version, which is fitted again."""
         with suppress(Exception), np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             version, slope, offset, unknown_threshold = arrays["numbers"].tolist()
             if version == FORMAT:

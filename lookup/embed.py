@@ -71,16 +71,16 @@ def read_pipeline(output: str, run: RunRecord, description: IndexDescription) ->
     model = read_model(folder)
     if fingerprint(model, run.settings) != description.fingerprint:
         raise JobError(
-            f"the model in {folder} or this version's decoder is not what made the results there;"
+            f"the results were not made with the model in {folder} and this version's decoder;"
             " run python -m job run again with the model to use from now on"
         )
     address = run.basis_address(output)
     try:
         data = storage.read(address)
     except (FileNotFoundError, NotADirectoryError):
-        raise JobError(f"no basis at {address}; python -m job reduce makes it anew") from None
+        raise JobError(f"no basis at {address}; run python -m job reduce to write it again") from None
     if sha256(data).hexdigest() != description.basis_sha256:
-        raise JobError(f"{address} is not the basis that the index was made with; python -m job reduce makes both anew")
+        raise JobError(f"{address} is not the basis of the index; run python -m job reduce to write both again")
     return Pipeline(decode_options(model, run.settings), model, Basis.from_bytes(data, address))
 
 

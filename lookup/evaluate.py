@@ -31,7 +31,7 @@ _JSON_NAMES = {
 
 
 @dataclass(frozen=True)
-class Share:
+class ShareEstimate:
     """A share of `total` images and its 95 % interval (Wilson); None for no images."""
 
     total: int
@@ -40,7 +40,7 @@ class Share:
     high: float | None
 
     @classmethod
-    def of(cls, right: NDArray[np.bool_]) -> "Share":
+    def of(cls, right: NDArray[np.bool_]) -> "ShareEstimate":
         """Return the share of images, shape (n,), that are right."""
         if not len(right):
             return cls(0, None, None, None)
@@ -53,14 +53,14 @@ class Share:
 
 
 @dataclass(frozen=True)
-class LabelShare:
+class LabelAccuracy:
     """How often images of one label are named correctly; `groups` counts its groups of near-duplicates."""
 
     label: str
     images: int
     groups: int
-    naive: Share
-    grouped: Share
+    naive: ShareEstimate
+    grouped: ShareEstimate
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Evaluation:
     images, labeled, sampled, groups : int
         Numbers of images in the index, of those with a label, of those the figures are measured on, and of their groups
         of near-duplicates.
-    naive, grouped, components_only : Share
+    naive, grouped, components_only : ShareEstimate
         Images named correctly in cross-validation: with random folds; with folds that split no group of
         near-duplicates, among labels with several groups; and the latter by the components alone.
     learned : bool
@@ -85,9 +85,9 @@ class Evaluation:
         Which votes the confidence was fitted to.
     unknown_threshold : float
         The distance beyond which an image is unknown; infinite, in JSON null, where too few images determine it.
-    known_beyond, out_of_distribution_beyond : Share
+    known_beyond, out_of_distribution_beyond : ShareEstimate
         Images beyond it: when images of other folds name them; and when all images of their own label are removed.
-    labels : list of LabelShare
+    labels : list of LabelAccuracy
         The worst first.
     saved : str or None
         Address of the calibration.
@@ -98,16 +98,16 @@ class Evaluation:
     labeled: int
     sampled: int
     groups: int
-    naive: Share
-    grouped: Share
-    components_only: Share
+    naive: ShareEstimate
+    grouped: ShareEstimate
+    components_only: ShareEstimate
     learned: bool
     calibration_error: float | None
     calibrated_on: str
     unknown_threshold: float
-    known_beyond: Share
-    out_of_distribution_beyond: Share
-    labels: list[LabelShare]
+    known_beyond: ShareEstimate
+    out_of_distribution_beyond: ShareEstimate
+    labels: list[LabelAccuracy]
     saved: str | None
 
     def to_json(self) -> dict[str, Any]:
@@ -143,31 +143,31 @@ def evaluate(classifier: Classifier) -> Evaluation:
         labeled=int((index.labels >= 0).sum()),
         sampled=len(fit.sample.labels),
         groups=len(np.unique(fit.sample.groups)),
-        naive=Share.of(fit.naive.right),
-        grouped=Share.of(fit.grouped.right[several]),
-        components_only=Share.of(fit.components_only.right[several]),
+        naive=ShareEstimate.of(fit.naive.right),
+        grouped=ShareEstimate.of(fit.grouped.right[several]),
+        components_only=ShareEstimate.of(fit.components_only.right[several]),
         learned=fit.learned,
         calibration_error=_calibration_error(fit),
         calibrated_on="groups held out" if fit.on_groups else "random folds",
         unknown_threshold=threshold,
-        known_beyond=Share.of(fit.naive.distances > threshold),
-        out_of_distribution_beyond=Share.of(distances[np.isfinite(distances)] > threshold),
+        known_beyond=ShareEstimate.of(fit.naive.distances > threshold),
+        out_of_distribution_beyond=ShareEstimate.of(distances[np.isfinite(distances)] > threshold),
         labels=_by_label(fit, index.names),
         saved=save_calibration(classifier.output, classifier.run, calibration),
     )
 
 
-def _by_label(fit: CalibrationFit, names: list[str]) -> list[LabelShare]:
+def _by_label(fit: CalibrationFit, names: list[str]) -> list[LabelAccuracy]:
     sample, several, shares = fit.sample, fit.sample.of_several_groups, []
     for label in np.unique(sample.labels).tolist():
         rows = sample.labels == label
         shares.append(
-            LabelShare(
+            LabelAccuracy(
                 names[label],
                 int(rows.sum()),
                 len(np.unique(sample.groups[rows])),
-                Share.of(fit.naive.right[rows]),
-                Share.of(fit.grouped.right[rows & several]),
+                ShareEstimate.of(fit.naive.right[rows]),
+                ShareEstimate.of(fit.grouped.right[rows & several]),
             )
         )
     return sorted(
@@ -238,7 +238,7 @@ def _sentences(evaluation: Evaluation) -> dict[str, str]:
     }
 
 
-def _label_table(labels: list[LabelShare]) -> list[str]:
+def _label_table(labels: list[LabelAccuracy]) -> list[str]:
     names = [printable(label.label) for label in labels]
     width = max(len("label"), *map(len, names))
     lines = [f"{'label':<{width}}  {'images':>8}  groups  {'naive':<20}  grouped"]

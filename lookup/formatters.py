@@ -13,7 +13,7 @@ from job.images.decode import Rejected
 from job.results.csv_files import csv_text
 from job.settings import DEFAULT_MAX_PIXELS
 from lookup.page import page_file
-from lookup.queries import Result
+from lookup.queries import QueryResult
 from lookup.thumbnail import Thumbnailer
 
 _THUMBNAIL_SIDE = 96
@@ -30,12 +30,12 @@ _CSV_SCHEMA = pa.schema(
 )
 
 
-def as_table(results: Sequence[Result]) -> str:
+def as_table(results: Sequence[QueryResult]) -> str:
     """Return lines for a terminal: one for each image, then one for each of its neighbors."""
     return "\n".join("\n".join(_lines(result)) for result in results)
 
 
-def _lines(result: Result) -> Iterator[str]:
+def _lines(result: QueryResult) -> Iterator[str]:
     yield f"{printable(result.path)}{': ' if result.error or result.prediction else ''}{_verdict(result)}"
     if not result.neighbors:
         return
@@ -46,7 +46,7 @@ def _lines(result: Result) -> Iterator[str]:
         yield f"  {neighbor.similarity:10.3f}  {label:<{width}}  {printable(neighbor.path)}"
 
 
-def _verdict(result: Result) -> str:
+def _verdict(result: QueryResult) -> str:
     if result.error:
         return f"cannot be used: {printable(result.error)}"
     if not result.prediction:
@@ -61,12 +61,12 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
-def as_json(results: Sequence[Result]) -> str:
+def as_json(results: Sequence[QueryResult]) -> str:
     """Return a JSON list with an object for each image."""
     return json.dumps([result.to_json() for result in results], indent=2, ensure_ascii=False)
 
 
-def as_csv(results: Sequence[Result]) -> str:
+def as_csv(results: Sequence[QueryResult]) -> str:
     """Return a header and a line for each image, separated by `;`; formulas of spreadsheets are made harmless."""
     rows = [
         {
@@ -83,7 +83,7 @@ def as_csv(results: Sequence[Result]) -> str:
     return csv_text(pa.Table.from_pylist(rows, _CSV_SCHEMA)).removesuffix("\n")
 
 
-def as_html(results: Sequence[Result]) -> str:
+def as_html(results: Sequence[QueryResult]) -> str:
     """Return a self-contained page with thumbnails."""
     with Thumbnailer(_THUMBNAIL_SIDE, DEFAULT_MAX_PIXELS) as thumbnailer:
         sections = "\n".join(_section(result, thumbnailer) for result in results)
@@ -91,7 +91,7 @@ def as_html(results: Sequence[Result]) -> str:
     return page.replace("{{sections}}", sections)
 
 
-def _section(result: Result, thumbnailer: Thumbnailer) -> str:
+def _section(result: QueryResult, thumbnailer: Thumbnailer) -> str:
     items = "\n".join(
         f"<li>{_image(neighbor.path, thumbnailer)}<strong>{html.escape(neighbor.label or 'without label')}</strong>"
         f" {neighbor.similarity:.3f} <small>{html.escape(neighbor.path)}</small></li>"

@@ -91,13 +91,13 @@ def open_index(output: str, run: RunRecord) -> Index:
     folder = run.index_folder(output)
     description = read_description(folder)
     if description.run != run.run or description.fingerprint != run.fingerprint:
-        raise JobError(f"the index at {folder} belongs to other results; python -m job reduce makes it anew")
+        raise JobError(f"the index at {folder} belongs to other results; run python -m job reduce to write it again")
     local = _fetched(folder, description) if storage.is_s3(folder) else Path(folder)
     tables = []
     for part in description.parts:
         if not _is_whole(local, part):
             raise JobError(
-                f"{local / part.name} is not as it was written; python -m job reduce --output {output} makes it anew"
+                f"{local / part.name} differs from what the run wrote; run python -m job reduce --output {output} again"
             )
         tables.append(map_part(local / part.name, description.components))
     return _index(description, tables)
@@ -149,5 +149,5 @@ def _fetch(folder: str, local: Path, part: IndexPart) -> None:
     address = storage.join(folder, part.name)
     data = storage.read(address)
     if sha256(data).hexdigest() != part.sha256:
-        raise JobError(f"{address} is not as it was written; python -m job reduce makes it anew")
+        raise JobError(f"{address} differs from what the run wrote; run python -m job reduce to write it again")
     storage.write(str(local / part.name), data)

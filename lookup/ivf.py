@@ -5,7 +5,7 @@ recall wanted, measured on images of the index itself.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -30,16 +30,26 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class _Description:
-    """The JSON file beside the index in the cache."""
+    """The JSON file beside the index in the cache; it keeps the keys of its first version."""
 
-    pictures: int
-    cells_looked_at: int
+    n_images: int
+    probes: int
     recall: float
     format: int = _FORMAT
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the description as JSON-ready values."""
+        fields = {"pictures": self.n_images, "cells_looked_at": self.probes}
+        return {**fields, "recall": self.recall, "format": self.format}
+
+    @classmethod
+    def from_json(cls, fields: Any) -> "_Description":
+        """Read what `to_json` returned; raises KeyError or TypeError for anything else."""
+        return cls(fields["pictures"], fields["cells_looked_at"], fields["recall"], fields["format"])
+
 
 class IvfIndex:
-    """Finds the nearest images of an index in a space, but for a few.
+    """Finds nearly all of the nearest images of an index in a space.
 
     Parameters
     ----------
@@ -69,7 +79,7 @@ class IvfIndex:
             self._inverted = _build(index, space)
             description = self._tuned(index)
             _write(file, run, self._inverted, description)
-        self._inverted.nprobe, self.recall = description.cells_looked_at, description.recall
+        self._inverted.nprobe, self.recall = description.probes, description.recall
         progress.say(
             f"{len(index):,} images: search is approximate and finds {self.recall:.3f} of the {VOTERS} nearest;"
             f" it probes {self._inverted.nprobe:,} of {self._inverted.nlist:,} cells"
@@ -119,11 +129,11 @@ def _read(file: Path, n_images: int) -> tuple[Any, _Description] | None:
     """Return a saved inverted file and its description; None for one that is absent, damaged or of other images."""
     faiss = _faiss()
     try:
-        description = _Description(**json.loads(_description_file(file).read_text()))
+        description = _Description.from_json(json.loads(_description_file(file).read_text()))
         inverted = faiss.read_index(str(file), faiss.IO_FLAG_MMAP)
-    except (OSError, ValueError, TypeError, RuntimeError):
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
         return None
-    usable = description.format == _FORMAT and description.pictures == n_images == inverted.ntotal
+    usable = description.format == _FORMAT and description.n_images == n_images == inverted.ntotal
     return (inverted, description) if usable else None
 
 
@@ -135,7 +145,7 @@ def _write(file: Path, run: str, inverted: Any, description: _Description) -> No
             old.unlink(missing_ok=True)
     with storage.create(str(file)) as path:  # another process may have mapped the file that is there
         _faiss().write_index(inverted, str(path))
-    storage.write(str(_description_file(file)), json.dumps(asdict(description)).encode())
+    storage.write(str(_description_file(file)), json.dumps(description.to_json()).encode())
 
 
 def _description_file(file: Path) -> Path:

@@ -18,7 +18,7 @@ _BATCH = 64
 
 
 @dataclass(frozen=True)
-class Result:
+class QueryResult:
     """One image that was looked up.
 
     Attributes
@@ -49,7 +49,7 @@ class Result:
 Matcher = Callable[[list[Embedding]], Sequence[tuple[list[Neighbor], Prediction | None]]]
 
 
-def look_up(paths: Sequence[str], pipeline: Pipeline, match: Matcher, progress: Progress) -> list[Result]:
+def look_up(paths: Sequence[str], pipeline: Pipeline, match: Matcher, progress: Progress) -> list[QueryResult]:
     """Return a result for each path, in order.
 
     Parameters
@@ -60,7 +60,7 @@ def look_up(paths: Sequence[str], pipeline: Pipeline, match: Matcher, progress: 
         Returns the neighbors of each embedding, and its prediction or None.
     progress : Progress
     """
-    results: list[Result] = []
+    results: list[QueryResult] = []
     with (
         EmbedderPool(pipeline, min(len(paths), os.cpu_count() or 1)) as embedders,
         progress.counting("looked up", len(paths)) as update,
@@ -87,12 +87,12 @@ def _embedded(paths: Sequence[str], embedders: EmbedderPool) -> Iterator[tuple[s
         yield from zip(paths, pool.map(embed, paths), strict=True)
 
 
-def _results(batch: Sequence[tuple[str, Embedding | Rejected]], match: Matcher) -> Iterator[Result]:
+def _results(batch: Sequence[tuple[str, Embedding | Rejected]], match: Matcher) -> Iterator[QueryResult]:
     usable = [embedding for _, embedding in batch if isinstance(embedding, Embedding)]
     matches = iter(match(usable) if usable else ())
     for path, embedding in batch:
         shown = storage.text(path)
         if isinstance(embedding, Rejected):
-            yield Result(shown, [], error=str(embedding))
+            yield QueryResult(shown, [], error=str(embedding))
         else:
-            yield Result(shown, *next(matches))
+            yield QueryResult(shown, *next(matches))

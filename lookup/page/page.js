@@ -53,21 +53,21 @@ function show(answer) {
     : "Nothing like it is among the known images.";
   byId("meter").hidden = !known;
   byId("meter").value = answer.confidence;
-  byId("neighbours").replaceChildren(...answer.neighbours.map(card));
+  byId("neighbors").replaceChildren(...answer.neighbours.map(card));
   byId("near").hidden = !answer.neighbours.length;
 }
 
-function card(neighbour) {
+function card(neighbor) {
   const item = document.createElement("li");
   const image = document.createElement("img");
   image.alt = "";
-  image.src = neighbour.thumbnail;
+  image.src = neighbor.thumbnail;
   const label = document.createElement("strong");
-  label.textContent = neighbour.label ?? "without label";
+  label.textContent = neighbor.label ?? "without label";
   const rest = document.createElement("span");
-  const name = neighbour.path.split("/").pop();
-  rest.textContent = `similarity ${neighbour.similarity.toFixed(3)}, ${name}`;
-  rest.title = neighbour.path;
+  const name = neighbor.path.split("/").pop();
+  rest.textContent = `similarity ${neighbor.similarity.toFixed(3)}, ${name}`;
+  rest.title = neighbor.path;
   rest.className = "muted";
   item.append(image, label, rest);
   return item;

@@ -20,27 +20,27 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, answer = time.monotonic(), _Answer(send)
+        started, recorder = time.monotonic(), _StatusRecorder(send)
         details: dict[str, Any] = {}
         try:
-            await self._app(scope, receive, answer.send)
+            await self._app(scope, receive, recorder.send)
         except Exception as error:  # noqa: BLE001 - whatever it is, one line in the log names it
             details["fault"] = f"{type(error).__name__}: {error}"
-            if answer.status is None:
-                await fault(500, "the service has failed; its log says how")(scope, receive, answer.send)
+            if recorder.status is None:
+                await fault(500, "the service has failed; its log says how")(scope, receive, recorder.send)
         if label := scope.get("state", {}).get("label"):
             details = {"label": label, **details}
         write_line(
             method=scope["method"],
             path=scope["path"],
-            status=answer.status,
+            status=recorder.status,
             ms=round(1000 * (time.monotonic() - started), 1),
             **details,
         )
 
 
-class _Answer:
-    """Sends an answer, and remembers its status."""
+class _StatusRecorder:
+    """Sends the messages of an answer, and remembers its status."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

@@ -107,21 +107,21 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda output: edit(folder(output) / "index.json", lambda description: description.update(run="x")),
         "other results",
     ),
-    "a part gone": (lambda output: next(folder(output).glob("*.arrow")).unlink(), "not as it was written"),
-    "a part cut": (lambda output: cut(next(folder(output).glob("*.arrow"))), "not as it was written"),
+    "a part gone": (lambda output: next(folder(output).glob("*.arrow")).unlink(), "differs from what the run wrote"),
+    "a part cut": (lambda output: cut(next(folder(output).glob("*.arrow"))), "differs from what the run wrote"),
     "a part overwritten": (lambda output: overwrite(next(folder(output).glob("*.arrow"))), "damaged"),
     "a part named elsewhere": (lambda output: name_part(output, "../../x.arrow"), "damaged"),
     "run.json without results": (lambda output: (output / "run.json").write_text("{}"), "damaged"),
     "a description that is a list": (lambda output: (folder(output) / "index.json").write_text("[]"), "damaged"),
     "another model": (
         lambda output: edit(output / "run.json", lambda run: run["settings"].update(mode="exact")),
-        "not what made the results",
+        "results were not made with the model",
     ),
     "a damaged model": (lambda output: cut(output / "model" / "model.tflite"), "damaged"),
     "no basis": (lambda output: shutil.rmtree(output / "pca_model"), "no basis"),
     "another basis": (
         lambda output: update(folder(output) / "index.json", basis_sha256="0" * 64),
-        "not the basis",
+        "is not the basis of the index",
     ),
 }
 
@@ -196,6 +196,6 @@ def test_a_part_that_was_changed_in_the_bucket_is_not_taken(output: Path, bucket
             if path.suffix == ".arrow":
                 data[-500] ^= 1
             client.put_object(Bucket=bucket, Key=f"results/{path.relative_to(output)}", Body=bytes(data))
-    with pytest.raises(JobError, match="not as it was written"):
+    with pytest.raises(JobError, match="differs from what the run wrote"):
         Classifier(f"s3://{bucket}/results")
     assert list((cache / "fruits" / "neighbours").rglob("*.arrow")) == []

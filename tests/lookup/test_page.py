@@ -71,8 +71,8 @@ def test_a_photo_is_dropped_and_its_name_appears(
     drop(page, fruit[1] / "Lemon" / "25.jpg")
     expect(page.locator("#name")).to_have_text("Lemon")
     expect(page.locator("#confidence")).to_contain_text("% confident")
-    expect(page.locator("#neighbours li")).to_have_count(5)
-    expect(page.locator("#neighbours li strong").first).to_have_text("Lemon")
+    expect(page.locator("#neighbors li")).to_have_count(5)
+    expect(page.locator("#neighbors li strong").first).to_have_text("Lemon")
     page.evaluate("Promise.all([...document.images].map((image) => image.decode()))")  # fails if one is broken
     assert nothing_is_cut(page)
     page.screenshot(path=tmp_path / "page.png", full_page=True)
