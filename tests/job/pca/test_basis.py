@@ -1,4 +1,4 @@
-"""The mathematics of PCA, against scikit-learn, NumPy, Spark ML and numbers worked by hand."""
+"""The mathematics of PCA, against scikit-learn, NumPy and numbers worked by hand."""
 
 import io
 import json
@@ -12,13 +12,11 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pyspark.ml.feature import PCA as SparkPCA
-from pyspark.ml.linalg import Vectors
-from pyspark.sql import SparkSession
 from sklearn.decomposition import PCA
 
 from job.errors import JobError, RunError
 from job.pca.basis import Basis, Moments, fit, merge_all
+from tests.job.pca.made_vectors import rotated
 
 Floats = NDArray[np.float64]
 
@@ -32,13 +30,6 @@ def fitted(x: NDArray[Any], components: int | None = None, variance: float | Non
 
 def normal(rng: np.random.Generator) -> Floats:
     return rng.normal(size=(300, 30))
-
-
-def turned(rng: np.random.Generator, deviations: Floats, n: int) -> Floats:
-    """Return n vectors with these standard deviations along the axes of a random rotation."""
-    turn, _ = np.linalg.qr(rng.normal(size=(len(deviations), len(deviations))))
-    result: Floats = rng.normal(size=(n, len(deviations))) * deviations @ turn.T
-    return result
 
 
 def tied(rng: np.random.Generator) -> Floats:
@@ -67,9 +58,9 @@ CASES = {
     "relu of float32": Case(lambda rng: np.maximum(normal(rng), 0).astype(np.float32), 30, 0, 30),
     "large mean": Case(lambda rng: normal(rng) + 1e6, 30, 0, 30),
     "large and different means": Case(lambda rng: normal(rng) + 1e6 * rng.normal(size=30), 30, 0, 30),
-    "condition 1e4": Case(lambda rng: turned(rng, np.logspace(0, -2, 30), 300), 30, 0, 30),
-    "condition 1e12": Case(lambda rng: turned(rng, np.logspace(0, -6, 30), 300), 19, 11, 30),
-    "condition 1e12, large mean": Case(lambda rng: turned(rng, np.logspace(0, -6, 30), 300) + 1e3, 19, 11, 30),
+    "condition 1e4": Case(lambda rng: rotated(rng, np.logspace(0, -2, 30), 300), 30, 0, 30),
+    "condition 1e12": Case(lambda rng: rotated(rng, np.logspace(0, -6, 30), 300), 19, 11, 30),
+    "condition 1e12, large mean": Case(lambda rng: rotated(rng, np.logspace(0, -6, 30), 300) + 1e3, 19, 11, 30),
     "rank 5 of 30": Case(lambda rng: rng.normal(size=(200, 5)) @ rng.normal(size=(5, 30)), 5, 0, 5),
     "fewer vectors than features": Case(lambda rng: rng.normal(size=(20, 60)), 19, 0, 19),
     "fewer vectors, large mean": Case(lambda rng: rng.normal(size=(20, 60)) + 1e6, 19, 0, 19),
@@ -169,20 +160,6 @@ def test_components_are_orthonormal_with_their_largest_loading_positive(name: st
     assert basis.orthonormal_error() == pytest.approx(np.abs(product - np.identity(len(product))).max(), abs=1e-15)
     bent = Basis(**{**vars(basis), "components": basis.components * 1.5})
     assert bent.orthonormal_error() == pytest.approx(1.25)
-
-
-def test_equals_spark_ml_once_its_missing_centering_is_added(spark: SparkSession) -> None:
-    rng = np.random.default_rng(11)
-    x = turned(rng, np.linspace(4, 1, 12), 200) + rng.normal(size=12)
-    frame = spark.createDataFrame([(i, Vectors.dense(row)) for i, row in enumerate(x)], ["id", "features"])
-    model = SparkPCA(k=5, inputCol="features", outputCol="pca").fit(frame)
-    theirs = np.array([row.pca.toArray() for row in model.transform(frame).orderBy("id").select("pca").collect()])
-
-    basis = fitted(x, 5)
-    ours = basis.project(x) + basis.components @ basis.mean
-    signs = np.sign(np.sum(basis.components * model.pc.toArray().T, axis=1))
-    np.testing.assert_allclose(ours, theirs * signs, atol=1e-9 * np.abs(theirs).max())
-    np.testing.assert_allclose(basis.explained_variance_ratio, model.explainedVariance.toArray(), atol=1e-12)
 
 
 # Values of features as they come, with repeats and zeros, and blocks of any size from none.

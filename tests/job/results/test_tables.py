@@ -6,35 +6,14 @@ from pathlib import Path
 import boto3
 import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
 
 from job.errors import JobError
 from job.results.run_record import ResultFolders, write_run
 from job.results.tables import RESULTS_SCHEMA, read_results
-from tests.job.results.parts import results_part
+from tests.job.results.parts import ROWS, output, rows
 from tests.job.results.run_records import run_record
 
-ROWS = [("/a", "x", [1.5, -2.0]), ("/c", None, [0.5, 0.25]), ("/b", "Äpfel", [3.0, 4.0])]
-
-
-@pytest.fixture
-def output(tmp_path: Path) -> Path:
-    """Return an output with results of two parts, and beside them those of an earlier run."""
-    folder = tmp_path / "output" / run_record().results.pca_results
-    earlier = folder.parent / "run=20240101T000000-abcdef-0123"
-    folder.mkdir(parents=True)
-    earlier.mkdir()
-    results_part(folder / "part-00000.parquet", ROWS[:2])
-    results_part(folder / "part-00001.parquet", ROWS[2:])
-    results_part(earlier / "part-00000.parquet", [("/a", "x", [9.0])])
-    write_run(str(tmp_path / "output"), run_record())
-    return tmp_path / "output"
-
-
-def rows(table: object) -> list[tuple[str, str | None, list[float]]]:
-    assert isinstance(table, pa.Table)
-    assert table.column_names == RESULTS_SCHEMA.names
-    return sorted((row["path"], row["label"], row["pca_features"]) for row in table.to_pylist())
+__all__ = ["output"]
 
 
 def test_they_are_an_arrow_table_of_the_current_run_alone(output: Path) -> None:
@@ -42,12 +21,6 @@ def test_they_are_an_arrow_table_of_the_current_run_alone(output: Path) -> None:
     assert isinstance(table, pa.Table)
     assert table.schema == RESULTS_SCHEMA
     assert rows(table) == sorted(ROWS)
-
-
-def test_a_session_gives_a_spark_table_of_the_same_rows(spark: SparkSession, output: Path) -> None:
-    frame = read_results(str(output), spark)
-    assert not isinstance(frame, pa.Table)
-    assert rows(frame.toArrow()) == sorted(ROWS)
 
 
 def test_they_are_read_from_a_bucket(output: Path, bucket: str) -> None:
