@@ -1,4 +1,4 @@
-"""A store that notices: planted faults are found and named, and what can be mended is mended by the next run."""
+"""Planted faults are found and named; the next run repairs those that it can."""
 
 import json
 import shutil
@@ -61,10 +61,10 @@ def rewrite(settings: Settings, change: Callable[[pd.DataFrame], pd.DataFrame]) 
     (path.parent / "_COMMIT.json").write_text(json.dumps(marker))
 
 
-def flip(path: Path, place: float) -> None:
-    """Change one bit, so far into the file."""
+def flip(path: Path, position: float) -> None:
+    """Change one bit at a position in the file, from 0 to 1."""
     data = bytearray(path.read_bytes())
-    data[int(len(data) * place)] ^= 4
+    data[int(len(data) * position)] ^= 4
     path.write_bytes(data)
 
 
