@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -144,12 +145,8 @@ def good(tmp_path: Path, tiny_model: Path) -> dict[str, str]:
     return {"--images": str(images), "--model": str(tiny_model), "--output": str(tmp_path / "out")}
 
 
-@pytest.fixture
-def no_spark(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("Spark was started")
-
-    monkeypatch.setattr("job.__main__.local_session", refuse)
+def no_session(*_: object) -> NoReturn:
+    raise AssertionError("Spark was started")
 
 
 BAD = [
@@ -172,7 +169,6 @@ BAD = [
 
 
 @pytest.mark.parametrize(("change", "message"), BAD, ids=[f"{next(iter(change.items()))}" for change, _ in BAD])
-@pytest.mark.usefixtures("no_spark")
 def test_bad_input_is_one_line_and_status_2_before_spark_starts(
     change: dict[str, str],
     message: str,
@@ -194,7 +190,7 @@ def test_bad_input_is_one_line_and_status_2_before_spark_starts(
         (tmp_path / name / "model.json").write_text(json.dumps(fields))
         (tmp_path / name / "model.tflite").write_bytes(tflite)
     arguments = [word for option in (good | change).items() for word in option]
-    assert main(["run", *arguments]) == 2
+    assert main(["run", *arguments], no_session) == 2
     said = capsys.readouterr()
     assert said.out == ""
     [line] = said.err.strip().splitlines()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from job.__main__ import _say_results
+from job.__main__ import print_results
 from job.command_line import Log
 from job.settings import Settings
 from submit.emr_serverless import ServerlessRuns
@@ -153,5 +153,5 @@ def test_the_jobs_last_words_are_those_that_are_waited_for(capsys: pytest.Captur
     )
     assert failed.returncode
     assert failed.stderr.startswith(LAST_LINES["FAILED"])
-    _say_results(Settings(output="s3://bucket/results"), run_record(), Log(Path("run.log")), time.monotonic())
+    print_results(Settings(output="s3://bucket/results"), run_record(), Log(Path("run.log")), 1.5)
     assert any(line.startswith(LAST_LINES["SUCCESS"]) for line in capsys.readouterr().out.splitlines())
