@@ -1,1 +1,1 @@
-"""What a sample of the results shows about an archive: neighbors, near-copies, likely label errors."""
+"""What a sample of the results shows about an archive: neighbors, near-duplicates, outliers, likely label errors."""
