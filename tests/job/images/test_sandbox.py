@@ -25,7 +25,6 @@ from job.images import sandbox
 from job.images.decode import DecodedImage, Rejected, decode
 from job.images.sandbox import DecodeOptions, Decoder
 from job.settings import Settings
-from job.spark.capacity import retries
 from job.stages.featurize import featurize
 from tests.conftest import make_pictures, run_json
 from tests.job.images.test_decode import encoded, scene
@@ -291,43 +290,6 @@ def features(output: Path) -> pd.DataFrame:
     assert isinstance(table, pa.Table)
     frame: pd.DataFrame = table.to_pandas().sort_values("path", ignore_index=True)
     return frame
-
-
-class Session:
-    """As much of a session as says what its master and settings are."""
-
-    def __init__(self, master: str, failures: str | None) -> None:
-        self.master, self.failures, self.sparkContext = master, failures, self
-
-    def getConf(self) -> "Session":
-        return self
-
-    def get(self, key: str, default: str) -> str:
-        assert key == "spark.task.maxFailures"
-        return default if self.failures is None else self.failures
-
-
-@pytest.mark.parametrize(
-    ("master", "failures", "expected"),
-    [
-        ("local", None, False),
-        ("local[2]", None, False),
-        ("local[*]", "4", False),
-        ("local[*,1]", None, False),
-        ("local[*,4]", "1", True),
-        ("local[2, 3]", None, True),
-        ("local-cluster[2,1,1024]", None, True),
-        ("yarn", None, True),
-        ("yarn", "1", False),
-        ("k8s://https://host", "4", True),
-    ],
-)
-def test_which_sessions_try_a_task_again(master: str, failures: str | None, expected: bool) -> None:
-    assert retries(Session(master, failures)) is expected  # type: ignore[arg-type]
-
-
-def test_the_tests_own_session_tries_tasks_again(spark: SparkSession) -> None:
-    assert retries(spark)
 
 
 def test_requests_and_answers_hold_no_pickles() -> None:

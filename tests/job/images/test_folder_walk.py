@@ -1,0 +1,133 @@
+"""The images of a folder or prefix, listed on the driver or by Spark."""
+
+import os
+from pathlib import Path
+
+import boto3
+import pytest
+from pyspark.sql import SparkSession
+
+from job import storage
+from job.images.folder_walk import is_loop
+from tests.job.images.listings import labels, listed, put, rows
+
+
+def test_labels_are_the_names_of_the_images_folders(spark: SparkSession, addresses: tuple[str, str]) -> None:
+    root, folder = addresses
+    put(root, "top.jpg", "Apple/a.jpg", "Apple/b.jpg", "deep/er/Banana 1/c.jpg")
+    found = listed(spark, root, folder)
+    assert labels(found) == {
+        f"{root}/top.jpg": None,
+        f"{root}/Apple/a.jpg": "Apple",
+        f"{root}/Apple/b.jpg": "Apple",
+        f"{root}/deep/er/Banana 1/c.jpg": "Banana 1",
+    }
+    assert found.labels == {"": 1, "Apple": 2, "Banana 1": 1}
+
+
+def test_length_and_time_are_those_that_reading_the_file_tells(spark: SparkSession, addresses: tuple[str, str]) -> None:
+    root, folder = addresses
+    put(root, "a.jpg", "sub/longer name.png")
+    for row in rows(listed(spark, root, folder)):
+        entry = storage.fetch(row["path"])[1]
+        assert row["length"] == entry.length == len(row["path"].removeprefix(f"{root}/"))
+        assert round(row["modified"].timestamp() * 1e6) == entry.modified
+        assert row["fault"] is None
+
+
+def test_endings_count_in_any_case_and_hidden_files_never(spark: SparkSession, addresses: tuple[str, str]) -> None:
+    root, folder = addresses
+    put(root, "a.jpg", "b.JPG", "c.Jpeg", "d.txt", "jpg", "e.jpg.txt", ".f.jpg", ".git/g.jpg", "sub/.h.jpg", "i.png")
+    assert set(labels(listed(spark, root, folder))) == {
+        f"{root}/{name}" for name in ("a.jpg", "b.JPG", "c.Jpeg", "i.png")
+    }
+    only = listed(spark, root, f"{folder}2", include="txt, .PNG")
+    assert set(labels(only)) == {f"{root}/{name}" for name in ("d.txt", "e.jpg.txt", "i.png")}
+
+
+NAMES = [
+    "two words/a b.jpg",
+    "100%/%41.jpg",
+    "a#b?c/d&e+.jpg",
+    "[b]/{c}.jpg",
+    "Äpfel/苹果.jpg",
+    'it\'s;/"q".jpg',
+    "e\u0301/\u00e9.jpg",
+]
+
+
+def test_awkward_names_are_listed_as_they_are(spark: SparkSession, addresses: tuple[str, str]) -> None:
+    root, folder = addresses
+    put(root, *NAMES)
+    assert labels(listed(spark, root, folder)) == {f"{root}/{name}": name.split("/")[0] for name in NAMES}
+
+
+def tree(root: str) -> set[str]:
+    names = [f"{a}/{b}/{c}.jpg" for a in ("x", "y") for b in ("p", "q", "r") for c in range(7)]
+    names += ["0.jpg", "x/1.jpg", "y/2.jpg", "z/3.jpg"]
+    put(root, *names, "x/notes.txt", "empty/.hidden.jpg")
+    return {f"{root}/{name}" for name in names}
+
+
+@pytest.mark.parametrize("bound", [1, 3, 4, 20, 45, 46])
+def test_spark_lists_exactly_what_the_driver_does(spark: SparkSession, addresses: tuple[str, str], bound: int) -> None:
+    root, folder = addresses
+    expected = tree(root)
+    alone = listed(spark, root, f"{folder}1")
+    assert [storage.name(part.address) for part in alone.parts] == ["driver-00000.parquet"]
+    together = listed(spark, root, f"{folder}2", driver_images=bound)
+    assert any("walk" in part.address for part in together.parts) == (bound < len(expected))
+    assert sorted(rows(together), key=str) == sorted(rows(alone), key=str)
+    assert together.labels == alone.labels
+    assert sorted(row["path"] for row in rows(together)) == sorted(expected)
+
+
+@pytest.mark.parametrize("limit", [1, 5, 45, 46, 1000])
+def test_a_limit_takes_so_many_of_the_images(spark: SparkSession, tmp_path: Path, limit: int) -> None:
+    expected = tree(str(tmp_path / "images"))
+    found = listed(spark, str(tmp_path / "images"), str(tmp_path / "listing"), limit=limit)
+    assert found.rows == min(limit, len(expected))
+    paths = [row["path"] for row in rows(found)]
+    assert len(set(paths)) == len(paths)
+    assert set(paths) <= expected
+
+
+def test_folders_that_link_to_their_own_ancestors_end(spark: SparkSession, tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    put(str(root), "a/1.jpg", "b/2.jpg")
+    (root / "a" / "up").symlink_to("..")
+    (root / "a" / "self").symlink_to(".")
+    (root / "a" / "out").symlink_to(tmp_path)
+    (root / "b" / "to a").symlink_to("../a")
+    (root / "loop.jpg").symlink_to("loop.jpg")
+    (root / "gone.jpg").symlink_to("nowhere.jpg")
+    found = set(labels(listed(spark, str(root), str(tmp_path / "listing"))))
+    assert found == {f"{root}/{name}" for name in ("a/1.jpg", "b/2.jpg", "b/to a/1.jpg")}
+    assert not is_loop("/usr", "/")
+
+
+def test_names_that_are_not_utf8_are_listed_with_a_fault(spark: SparkSession, tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    put(str(root), "good.jpg")
+    os.mkdir(os.fsencode(root) + b"/d\xe9j\xe0")  # noqa: PTH102 - pathlib knows no bytes
+    for name in (b"/\xff.jpg", b"/d\xe9j\xe0/vu.jpg"):
+        Path(os.fsdecode(os.fsencode(root) + name)).write_bytes(b"12345")
+    for driver_images in (50_000, 1):
+        found = rows(listed(spark, str(root), str(tmp_path / f"listing{driver_images}"), driver_images))
+        assert {(row["path"], row["label"], row["length"], row["fault"]) for row in found} == {
+            (f"{root}/good.jpg", None, 8, None),
+            (rf"{root}/\xff.jpg", None, 5, "name not UTF-8"),
+            (rf"{root}/d\xe9j\xe0/vu.jpg", r"d\xe9j\xe0", 5, "name not UTF-8"),
+        }
+
+
+def test_rare_s3_keys_are_listed_and_end(spark: SparkSession, bucket: str) -> None:
+    for key in ("/start.jpg", "a//b.jpg", "a/b.jpg", "bell\x07/c.jpg", "plain.jpg", "folder/"):
+        boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=b"x")
+    assert labels(listed(spark, f"s3://{bucket}", f"s3://{bucket}/.listing")) == {
+        f"s3://{bucket}//start.jpg": None,
+        f"s3://{bucket}/a//b.jpg": None,
+        f"s3://{bucket}/a/b.jpg": "a",
+        f"s3://{bucket}/bell\x07/c.jpg": "bell\x07",
+        f"s3://{bucket}/plain.jpg": None,
+    }

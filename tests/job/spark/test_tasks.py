@@ -1,0 +1,83 @@
+"""Functions run as tasks: order, progress, errors, what a later task is spared."""
+
+import os
+import sys
+import threading
+import time
+
+import pytest
+from pyspark.sql import SparkSession
+
+from job.errors import RunError
+from job.spark.shipping import ship
+from job.spark.tasks import run_tasks
+
+
+def test_tasks_give_their_results_in_the_order_of_the_items(spark: SparkSession) -> None:
+    def slow_first(number: int) -> tuple[int, int]:
+        time.sleep(0.3 if number == 0 else 0)
+        return number * number, os.getpid()
+
+    found = run_tasks(spark, slow_first, range(7))
+    assert [number for number, _ in found] == [0, 1, 4, 9, 16, 25, 36]
+    assert run_tasks(spark, slow_first, []) == []
+    assert os.getpid() not in {pid for _, pid in found}
+
+
+def test_a_later_task_of_a_worker_begins_without_reading_sparks_own_archives(spark: SparkSession) -> None:
+    def archives(_: int) -> tuple[int, dict[str, bool]]:
+        import zipimport  # noqa: PLC0415 - in the worker
+
+        # As each task's start does it; what is read anew is another dictionary.
+        finders = [one for one in sys.path_importer_cache.values() if isinstance(one, zipimport.zipimporter)]
+        before = {one.archive: zipimport._zip_directory_cache.get(one.archive) for one in finders}  # type: ignore[attr-defined]
+        for one in finders:
+            one.invalidate_caches()
+        now = zipimport._zip_directory_cache  # type: ignore[attr-defined]
+        return os.getpid(), {archive: now.get(archive) is known for archive, known in before.items()}
+
+    ship(spark)
+    run_tasks(spark, archives, range(8))
+    found = [kept for _, kept in run_tasks(spark, archives, range(8))]
+    assert any(archive.endswith("/pyspark.zip") for kept in found for archive in kept), "Spark has no archive here"
+    for archive, kept in (one for each in found for one in each.items()):
+        # Only Spark's own are left alone: others may have changed.
+        assert kept is archive.endswith(("/pyspark.zip", "-src.zip")), archive
+
+
+def test_what_is_done_is_told_with_its_weight(spark: SparkSession) -> None:
+    told: list[int] = []
+    threads = threading.active_count()
+    run_tasks(spark, lambda item: item, [10, 20, 30], told.append, weight=lambda item: item)
+    assert told[-1] == 60
+    assert told == sorted(told)
+    assert set(told) <= {0, 10, 20, 30, 40, 50, 60}
+    assert threading.active_count() <= threads + 1
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("the 3rd picture: bad"), "a task failed: ValueError: the 3rd picture: bad"),
+        (OSError(5, "no space", "/x"), "a task failed: OSError: [Errno 5] no space: '/x'"),
+        (KeyError("a;b"), "a task failed: KeyError: 'a;b'"),
+        (
+            RunError("/x has 3 rows where 4 were committed"),
+            "a task failed: job.errors.RunError: /x has 3 rows where 4 were committed",
+        ),
+        (MemoryError(), "a task failed: MemoryError"),
+        (AssertionError(), "a task failed: AssertionError"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_in_a_task_is_told_in_one_line_of_its_own_words(
+    spark: SparkSession, error: Exception, words: str
+) -> None:
+    ship(spark)
+
+    def fail(item: int) -> int:
+        raise error
+
+    with pytest.raises(RunError) as caught:
+        run_tasks(spark, fail, [1])
+    assert str(caught.value) == words
