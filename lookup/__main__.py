@@ -15,7 +15,7 @@ from lookup.embed import Embedding
 from lookup.images import find_images
 from lookup.queries import Matcher, look_up
 
-_EPILOG = """exit status: 0 done; 1 some images cannot be used, and their results say why, or an unexpected error;
+_EPILOG = """exit status: 0 done; 1 some images cannot be used (the answer lists them), or an unexpected error;
 2 something given cannot be used; 130 interrupted
 
 examples:
@@ -66,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
         subparser.set_defaults(command=command)
         return subparser
 
-    _add_query_options(add("search", _search, "find the images nearest to yours, with their similarity"))
-    _add_query_options(add("classify", _classify, "name images, each with a confidence"))
+    _add_query_options(add("search", _search, "find the images nearest to each photo, with their similarity"))
+    _add_query_options(add("classify", _classify, "name photos, each with a confidence"))
     evaluate_parser = add("evaluate", _evaluate, "measure how often classify is right, by cross-validation")
     evaluate_parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     _add_service_options(add("serve", _serve, "serve a page that names photos, and a JSON endpoint"))
@@ -81,7 +81,7 @@ def _add_query_options(parser: argparse.ArgumentParser) -> None:
     formats = parser.add_mutually_exclusive_group()
     for flag, formatter, text in (
         ("--json", formatters.as_json, "print a JSON list instead of a table"),
-        ("--csv", formatters.as_csv, "print a line for each image, separated by ;"),
+        ("--csv", formatters.as_csv, "print CSV with the separator ; and a line for each photo"),
         ("--html", formatters.as_html, "print a page with thumbnails"),
     ):
         formats.add_argument(flag, dest="formatter", action="store_const", const=formatter, help=text)

@@ -1,10 +1,10 @@
-"""The endpoints: `/classify`, `/thumbnail/{run}/{image}`, `/health`."""
+"""The endpoints: `/classify`, `/thumbnail/{run}/{picture}`, `/health`; their names are part of `/openapi.json`."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Depends, File, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Path, Query, Request, Response, UploadFile
 from starlette.exceptions import HTTPException
 
 from lookup.classifier import Prediction
@@ -78,10 +78,10 @@ async def classify(
     )
 
 
-@router.get("/thumbnail/{run}/{image}", response_class=Response, responses={404: {"model": FaultModel}})
-async def thumbnail(backend: CurrentBackend, run: str, image: int) -> Response:
+@router.get("/thumbnail/{run}/{picture}", response_class=Response, responses={404: {"model": FaultModel}})
+async def thumbnail(backend: CurrentBackend, run: str, row: Annotated[int, Path(alias="picture")]) -> Response:
     """Return a small JPEG of a known image."""
-    data = await backend.thumbnail(run, image)
+    data = await backend.thumbnail(run, row)
     if data is None:
         raise HTTPException(404, "no such image; it may be gone, or of an earlier run")
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})

@@ -76,8 +76,8 @@ def multipart(data: bytes, name: str, field: str) -> tuple[bytes, str]:
 
 
 def wait_for(seen: Callable[[], object]) -> None:
-    """Wait at most half a minute until `seen` is true; the caller asserts that it is."""
-    deadline = time.monotonic() + 30
+    """Wait at most two minutes until `seen` is true; the caller asserts that it is."""
+    deadline = time.monotonic() + 120
     while not seen() and time.monotonic() < deadline:
         time.sleep(0.01)
 
@@ -86,7 +86,7 @@ def start(output: Path, log: Path, *arguments: str) -> Service:
     command = [sys.executable, "-m", "lookup", "serve", "--output", str(output), "--port", "0", *arguments]
     with log.open("wb") as file:
         process = subprocess.Popen(command, cwd=ROOT, stderr=file)
-    for _ in range(300):
+    for _ in range(1_200):
         found = re.search(r"serving http://127.0.0.1:(\d+)/", log.read_text())
         if found:
             return Service(process, int(found[1]), log)
