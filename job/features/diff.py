@@ -1,6 +1,6 @@
-"""The listing minus the store: which images are to be inferred, and which rows of the store stand for the others.
+"""The listing minus the features table: which images are new, and which rows of the table stand for the others.
 
-A join of metadata in Spark; vectors are not read, and nothing is gathered on the driver.
+A join of metadata in Spark; it reads no vectors, and gathers nothing on the driver.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from job.spark.tasks import RESULT_SCHEMA, collect_results, map_items, result_ro
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# Rows of metadata that one task of the join holds, some 20 MB.
+# Rows of metadata that one task of the join holds: about 20 MB.
 _TASK_ROWS = 100_000
 
 _MASK = pa.schema([("file", pa.string()), ("row", pa.int32()), ("label", pa.string())])
@@ -31,11 +31,31 @@ _MASK = pa.schema([("file", pa.string()), ("row", pa.int32()), ("label", pa.stri
 
 @dataclass
 class Difference:
-    """What a listing has beyond the store (`todo`), and what the store has of it, with its counts by status."""
+    """A listing beside the features table.
+
+    Attributes
+    ----------
+    todo : Listing
+        The images that the table lacks.
+    row_masks : list of RowMask
+        The rows that stand for the others.
+    reused : Counter
+        The number of those rows by status.
+    """
 
     todo: Listing = field(default_factory=Listing)
     row_masks: list[RowMask] = field(default_factory=list)
     reused: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """One task's share of a difference: the new images, the mask file, its rows by features file and by status."""
+
+    todo: Listing
+    mask: str | None
+    rows: Counter[str]
+    reused: Counter[str]
 
 
 def subtract(
@@ -47,18 +67,57 @@ def subtract(
     *,
     retry_rejected: bool = False,
 ) -> Difference:
-    """Compare a listing with the store's files, by path, length and modification time.
+    """Compare a listing with the table's committed files, by path, length and modification time.
 
-    Of several rows for one image version the youngest counts; with `retry_rejected` it does not if it is a rejection.
-    What is written goes below `work` (an address below the output).
+    Parameters
+    ----------
+    output : str
+        Address of the output.
+    listing : Listing
+        The images of this run.
+    files : list of DataFile
+        The committed features files, oldest first: of several rows for one image version the youngest counts.
+    work : str
+        Folder, below the output, for listings of new images and for row masks.
+    retry_rejected : bool
+        Whether an image counts as new if its youngest row is a rejection.
     """
     if not files:
         return Difference(todo=listing)
+    names = [file.name for file in files]
+
+    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from pyspark import TaskContext  # noqa: PLC0415 - known to the worker only
+
+        context = TaskContext.get()
+        number = context.partitionId() if context else 0
+        yield result_row(number, _write_share(batches, names, output, work, f"part-{number:05d}"))
+
+    matched = _match(spark, output, listing, files, retry_rejected=retry_rejected)
+    shares: dict[int, _Share] = dict(collect_results(matched.mapInArrow(write, RESULT_SCHEMA)))
+    by_name = dict(zip(names, files, strict=True))
+    difference = Difference()
+    for _, share in sorted(shares.items()):
+        difference.todo.add(share.todo)
+        difference.row_masks += [
+            RowMask(by_name[name], share.mask, count) for name, count in sorted(share.rows.items())
+        ]
+        difference.reused += share.reused
+    return difference
+
+
+def _match(
+    spark: "SparkSession", output: str, listing: Listing, files: list[DataFile], *, retry_rejected: bool
+) -> "DataFrame":
+    """Return the listed images, each with the file and row that stand for it, or null where it is new.
+
+    All rows of one features file are in one partition; new images are spread by their path.
+    """
     from pyspark.sql import functions as f  # noqa: PLC0415 - only with Spark
 
-    store = _stored(spark, output, files).groupBy("path", "length", "modified")
+    stored = _stored(spark, output, files).groupBy("path", "length", "modified")
     # File numbers grow with time.
-    latest = store.agg(f.max(f.struct("file", "row", "status")).alias("found"))
+    latest = stored.agg(f.max(f.struct("file", "row", "status")).alias("found"))
     if retry_rejected:
         latest = latest.where(f.col("found.status") != REJECTED)
     listed = _listed(spark, listing)
@@ -73,27 +132,8 @@ def subtract(
         "found.row",
         "found.status",
     )
-    count = max(parallelism(spark), -(-listing.rows // _TASK_ROWS))
-    # All rows of one features file meet in one task; rows that no file has are spread by their path.
-    key = f.coalesce(f.col("file").cast("string"), f.col("path"))
-    names = [file.name for file in files]
-
-    def work_out(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from pyspark import TaskContext  # noqa: PLC0415 - known to the worker only
-
-        context = TaskContext.get()
-        number = context.partitionId() if context else 0
-        result = _split(batches, names, output, f"{work}/{{}}/part-{number:05d}")
-        yield result_row(number, result)
-
-    difference = Difference()
-    for _, (todo, mask, counts, reused) in sorted(
-        collect_results(rows.repartition(count, key).mapInArrow(work_out, RESULT_SCHEMA)), key=lambda result: result[0]
-    ):
-        difference.todo.add(todo)
-        difference.row_masks += [RowMask(files[names.index(name)], mask, counts[name]) for name in sorted(counts)]
-        difference.reused += reused
-    return difference
+    partitions = max(parallelism(spark), -(-listing.rows // _TASK_ROWS))
+    return rows.repartition(partitions, f.coalesce(f.col("file").cast("string"), f.col("path")))
 
 
 def _listed(spark: "SparkSession", listing: Listing) -> "DataFrame":
@@ -131,10 +171,8 @@ def _with_integer_time(rows: pa.RecordBatch) -> pa.RecordBatch:
     return rows.set_column(index, "modified", rows.column(index).cast(pa.int64()))
 
 
-def _split(
-    batches: Iterable[pa.RecordBatch], names: list[str], output: str, target: str
-) -> tuple[Listing, str | None, dict[str, int], Counter[str]]:
-    """Write one task's share: what is to be inferred, as a listing, and the mask of what is there."""
+def _write_share(batches: Iterable[pa.RecordBatch], names: list[str], output: str, work: str, part: str) -> _Share:
+    """Write, in a worker, the new images of one partition as a listing, and the mask of the rows that are reused."""
     todo: list[ListedImage] = []
     found: list[pa.RecordBatch] = []
     reused: Counter[str] = Counter()
@@ -147,13 +185,13 @@ def _split(
         known = batch.filter(pc.is_valid(batch.column("file"))).select(["file", "row", "label", "status"])
         reused.update(known.column("status").to_pylist())
         found.append(known)
-    listing = write_parts(todo, storage.join(output, target.format("todo")))
+    listing = write_parts(todo, storage.join(output, work, "todo", part))
     if not reused:
-        return listing, None, {}, reused
+        return _Share(listing, None, Counter(), reused)
     rows = pa.Table.from_batches(found)
     files = pa.array(names, pa.string()).take(rows.column("file").combine_chunks())
     table = pa.table([files, rows.column("row"), rows.column("label")], schema=_MASK)
-    mask = f"{target.format('selection')}.parquet"
+    mask = f"{work}/selection/{part}.parquet"
     with storage.create(storage.join(output, mask)) as path:
         pq.write_table(table.sort_by([("file", "ascending"), ("row", "ascending")]), path)
-    return listing, mask, dict(Counter(files.to_pylist())), reused
+    return _Share(listing, mask, Counter(files.to_pylist()), reused)

@@ -10,7 +10,7 @@ from job.features.model import Model
 class FeatureExtractor:
     """LiteRT with a model loaded: one image at a time on one thread, as one task has one core.
 
-    Batch 1 on one thread was the fastest of what was measured: 149 images per second and core for MobileNetV2 1.0.
+    Batch 1 on one thread was the fastest variant measured: 149 images per second and core for MobileNetV2 1.0.
     """
 
     def __init__(self, model: Model) -> None:

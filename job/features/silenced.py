@@ -1,4 +1,4 @@
-"""A stretch of code whose chatter, C++'s included, stays off the terminal."""
+"""Keeps the chatter of libraries, C++ included, off the terminal."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Send what is written to standard output and standard error to nowhere; errors are raised as ever."""
+    """Discard all output of this process, on both streams, while it lasts; errors are raised as ever."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)

@@ -53,7 +53,7 @@ BATCH_ROWS = 1024
 
 def features_writer(path: Path) -> pq.ParquetWriter:
     """Return the writer of a features file: rows of `SCHEMA`, each page with its checksum."""
-    dictionaries = ["label", "status", "reason", "run"]  # what is the same in many rows
+    dictionaries = ["label", "status", "reason", "run"]  # columns of few different values
     return pq.ParquetWriter(path, SCHEMA, compression="zstd", write_page_checksum=True, use_dictionary=dictionaries)
 
 
@@ -67,7 +67,7 @@ def read_batches(
     RunError
         For a file that is gone or holds other rows than its marker says.
     """
-    address, table = "", SCHEMA.empty_table()  # the mask file that was read last: neighbors in the list share one
+    address, table = "", SCHEMA.empty_table()  # the mask file read last: masks in a row share one
     for row_mask in row_masks:
         batches = read_file(output, row_mask.file, columns, batch_rows=batch_rows)
         if row_mask.mask is None:
