@@ -1,4 +1,4 @@
-"""The CDK app: settings in, one stack out. Run by the `cdk` command, as cdk.json says."""
+"""The CDK app: settings in, one stack out. The `cdk` command runs it, as cdk.json says."""
 
 import os
 import sys
@@ -26,7 +26,7 @@ def main() -> int:
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     try:
         app.synth()
-    except RuntimeError as error:  # what jsii makes of every error of the CDK
+    except RuntimeError as error:  # jsii turns every error of the CDK into this
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""EMR on EC2: all that a cluster is started with, none of which costs by the hour; the submitter starts it."""
+"""EMR on EC2: everything that a cluster is started with, at no hourly cost; the submitter starts the cluster."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,38 +11,39 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from infra import permissions
+from infra.operations import Alerts
 from submit.request.cluster import MANAGED_TAG, run_job_flow, step
 from submit.request.targets import Cluster, JobSpec, Workers
 
 SERVICE_POLICY = "service-role/AmazonEMRServicePolicy_v2"
-# Two zones, so that a fleet can go where there is capacity; 1,019 nodes in each.
+# Two zones, so that a fleet finds capacity in either; 1,019 nodes in each.
 VPC_RANGE = "10.20.0.0/21"
 SUBNET_RANGES = ("10.20.0.0/22", "10.20.4.0/22")
-# On which EMR speaks to its nodes, and they to it, in a private subnet.
+# Ports on which EMR connects to its nodes, and they to EMR, in a private subnet.
 # https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-man-sec-groups.html
 EMR_TO_NODES, NODES_TO_EMR = 8443, 9443
 
 
 class Network(Construct):
-    """Subnets and security groups: nothing comes in from outside, and TLS alone goes out.
+    """Subnets and security groups: no ingress from outside, and only TLS out.
 
-    A network of the stack's own has no way out but to S3, by an endpoint that costs nothing. More a cluster does not
-    need: EMR puts an interface of its own into the subnet, and EBS and S3 speak to KMS themselves.
+    A network that the stack makes has no way out but to S3, through an endpoint that costs nothing. A cluster needs no
+    more: EMR puts its own interface into the subnet, and EBS and S3 call KMS themselves.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, vpc_id: str, subnet_ids: Sequence[str]) -> None:
-        """Make the groups, and the network where no VPC is given; an existing one's subnets must bear EMR's tag."""
+        """Make the groups, and the network where no VPC is given. Subnets of an existing VPC must have EMR's tag."""
         super().__init__(scope, construct_id)
         if not vpc_id:
             vpc_id, subnet_ids = self._private()
         self.subnet_ids = list(subnet_ids)
-        # Told instead of looked up, so that no credentials are needed to synthesize; the zones play no part.
+        # From attributes, as a lookup would need credentials to synthesize; the zones are not used.
         vpc = ec2.Vpc.from_vpc_attributes(self, "Vpc", vpc_id=vpc_id, availability_zones=["unknown"])
         nodes, service = (
             ec2.SecurityGroup(self, name, vpc=vpc, description=text, allow_all_outbound=False)
             for name, text in (("Nodes", "Nodes of EMR clusters"), ("Service", "EMR itself on its way to the nodes"))
         )
-        # All rules that EMR wants are here, as it adds those that are missing, which would keep the stack from going.
+        # All rules that EMR needs: it adds those that are missing, which would block the deletion of the stack.
         nodes.add_ingress_rule(nodes, ec2.Port.all_traffic(), "nodes among themselves")
         nodes.add_egress_rule(nodes, ec2.Port.all_traffic(), "nodes among themselves")
         nodes.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "S3")
@@ -54,12 +55,12 @@ class Network(Construct):
         cdk.Tags.of(self).add(MANAGED_TAG, "true")
 
     def _private(self) -> tuple[str, list[str]]:
-        """Make a VPC with subnets in two zones; return their names."""
+        """Make a VPC with subnets in two zones; return their IDs."""
         vpc = ec2.CfnVPC(self, "Own", cidr_block=VPC_RANGE, enable_dns_support=True, enable_dns_hostnames=True)
         cdk.Validations.of(vpc).acknowledge(
             cdk.Acknowledgment(
                 id="AwsSolutions-VPC7",
-                reason="no way leads in, and out only to S3, whose buckets of this stack log each access themselves",
+                reason="the only route leads to S3, where the buckets of this stack log each access",
             )
         )
         routes = ec2.CfnRouteTable(self, "Routes", vpc_id=vpc.ref)
@@ -83,7 +84,7 @@ class Network(Construct):
 
 
 class ClusterCompute(Construct):
-    """The roles of a cluster, its network, and how it encrypts."""
+    """The roles of clusters, their network, and their encryption."""
 
     def __init__(
         self,
@@ -106,17 +107,17 @@ class ClusterCompute(Construct):
         scope, construct_id
             As for every construct.
         release, instance_types : str
-            EMR release; which each node may be, separated by commas.
+            EMR release; instance types that a node may have, separated by commas.
         idle_minutes : int
-            Minutes without a step after which a cluster that is kept ends.
+            Idle minutes after which a cluster that is kept terminates.
         network : Network
-            Where nodes are.
+            Network of the nodes.
         key : IKey
-            What encrypts their disks, and what they write.
+            What encrypts their disks and what they write.
         certificates, installer : str
-            `s3://` addresses of the certificates for what travels between nodes, and of the bootstrap action.
+            `s3://` addresses of the certificates for traffic between nodes, and of the bootstrap action.
         dependencies_sha256 : str
-            Of the archive that the bootstrap action installs.
+            SHA-256 of the archive that the bootstrap action installs.
         """
         super().__init__(scope, construct_id)
         stack = self._stack = cdk.Stack.of(self)
@@ -124,7 +125,7 @@ class ClusterCompute(Construct):
         self._job_role = iam.Role(
             self,
             "JobRole",
-            description=f"What the nodes of clusters of {stack.stack_name} may do, and so a run",
+            description=f"Role of the nodes and runs of clusters of {stack.stack_name}",
             assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
         )
         profile = iam.CfnInstanceProfile(self, "InstanceProfile", roles=[self._job_role.role_name])
@@ -148,16 +149,16 @@ class ClusterCompute(Construct):
 
     def _make_service_role(self, key: kms.IKey) -> iam.Role:
         stack = self._stack
-        anything = stack.format_arn(service="elasticmapreduce", resource="*")
+        resources = stack.format_arn(service="elasticmapreduce", resource="*")
         role = iam.Role(
             self,
             "ServiceRole",
-            description=f"What EMR itself may do for clusters of {stack.stack_name}",
+            description=f"Role of EMR itself for clusters of {stack.stack_name}",
             assumed_by=iam.ServicePrincipal(
                 "elasticmapreduce.amazonaws.com",
                 conditions={
                     "StringEquals": {"aws:SourceAccount": stack.account},
-                    "ArnLike": {"aws:SourceArn": anything},
+                    "ArnLike": {"aws:SourceArn": resources},
                 },
             ),
             managed_policies=[iam.ManagedPolicy.from_aws_managed_policy_name(SERVICE_POLICY)],
@@ -176,17 +177,17 @@ class ClusterCompute(Construct):
 
     @property
     def job_role(self) -> iam.Role:
-        """The role that a run takes on; it comes without any grant."""
+        """The role that a run assumes; it has no grants yet."""
         return self._job_role
 
     @property
     def target(self) -> Cluster:
-        """Where runs take place, as the submitter is told."""
+        """The target, as the outputs describe it to the submitter."""
         return self._target
 
     @property
     def failures(self) -> dict[str, Any]:
-        """Pattern of the events that tell of runs that failed or were cancelled: clusters and steps bear its name."""
+        """Pattern of the events of failed and cancelled runs: clusters and steps have the name of the stack."""
         return {
             "source": ["aws.emr"],
             "detail-type": ["EMR Step Status Change", "EMR Cluster State Change"],
@@ -195,11 +196,18 @@ class ClusterCompute(Construct):
 
     @property
     def failed_run(self) -> str:
-        """What names the run in such an event."""
+        """Path of the run's name in such an event."""
         return "$.detail.clusterId"
 
+    def watch(self, alerts: Alerts, minutes: int) -> None:
+        """Add nothing: the metrics of a cluster have its ID, which is not known before it starts."""
+
+    def job_grants(self) -> list[permissions.Grant]:
+        """Return what the job's role needs beside buckets and code: nothing, as EMR itself copies the logs."""
+        return []
+
     def start_grants(self) -> list[permissions.Grant]:
-        """Return leave to start runs."""
+        """Return the permission to start runs."""
         return [
             *permissions.start_clusters(self._stack.stack_name, self._clusters),
             *permissions.hand_over(self._job_role.role_arn, "ec2"),
@@ -207,17 +215,17 @@ class ClusterCompute(Construct):
         ]
 
     def follow_grants(self) -> list[permissions.Grant]:
-        """Return leave to follow, list and cancel runs."""
+        """Return the permission to follow, list and cancel runs."""
         return permissions.follow_clusters(self._stack.stack_name, self._clusters)
 
     def daily(self, job: JobSpec, workers: Workers, token: str) -> tuple[str, dict[str, Any]]:
-        """Return the operation that starts a run, as EventBridge Scheduler calls it, and its request."""
-        once = step(job, workers, token, name=self._stack.stack_name)
-        return "emr:runJobFlow", run_job_flow(self._target, job, workers, once)
+        """Return the operation that starts a run, as EventBridge Scheduler names it, and its request."""
+        run = step(job, workers, token, name=self._stack.stack_name)
+        return "emr:runJobFlow", run_job_flow(self._target, job, workers, run)
 
 
 def _security(key_arn: str, certificates: str) -> dict[str, Any]:
-    """Return how clusters encrypt what they keep and send, and that only the newer metadata service answers.
+    """Return a configuration that encrypts data at rest and in transit, and that allows only IMDSv2.
 
     https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-create-security-configuration.html
     """

@@ -1,4 +1,4 @@
-"""What watches over the runs: alerts, alarms, a dashboard, a budget; and what starts one every day."""
+"""The operation of runs: alerts, alarms, dashboard, budget and the daily schedule."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,18 +20,18 @@ from infra.settings import ALARM_STEP_MINUTES
 
 # https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/app-job-metrics.html
 EMR_METRICS = "AWS/EMRServerless"
-# The job's own lines, as they stand in its log: `features: 1,200 of 5,000 images, 240 a second, 16 s left`.
+# Progress lines in the log of the job: `features: 1,200 of 5,000 images, 240 a second, 16 s left`.
 RATE_PATTERN = '[what = "features:", done, of = "of", total, images = "images,", rate, a = "a", unit = "second*", ...]'
 RATE_METRIC = "PicturesPerSecond"
-# Shares of the budget, in percent, at which an alert is sent: of what was spent, and of what the month will come to.
+# Percentages of the budget that send an alert: of actual spending, and of the forecast for the month.
 BUDGET_ALERTS = (("ACTUAL", 80), ("FORECASTED", 100))
-# A start that fails is tried again for an hour, then an alarm says so.
+# A failed start is tried again for an hour; then an alarm reports it.
 START_ATTEMPTS = 5
 START_SECONDS = 3600
 
 
 class Alerts(Construct):
-    """A topic, and what is sent to it: runs that failed, were cancelled, or take too long."""
+    """A topic, with alerts for runs that failed, were cancelled, or take too long."""
 
     def __init__(
         self,
@@ -50,13 +50,13 @@ class Alerts(Construct):
         scope, construct_id
             As for every construct.
         failures : mapping
-            Pattern of the events that are told.
+            Pattern of the events to report.
         failed_run : str
-            What names the run in such an event.
+            Path of the run's name in such an event.
         address : str
-            E-mail address that subscribes, which AWS asks for consent; empty for none.
+            E-mail address to subscribe, which AWS asks to confirm; empty for none.
         key : IKey or None
-            What encrypts the messages; None for none, as AWS's own key for SNS lets no service publish.
+            What encrypts the messages; None for no encryption, as the AWS key for SNS lets no service publish.
         """
         super().__init__(scope, construct_id)
         stack = cdk.Stack.of(self)
@@ -64,11 +64,11 @@ class Alerts(Construct):
         self.topic = sns.Topic(self, "Topic", display_name=name, enforce_ssl=True, master_key=key)
         if address:
             self.topic.add_subscription(subscriptions.EmailSubscription(address))
-        # A role of the rule's own, as a topic's policy cannot tell this rule from those of other accounts.
+        # The rule has a role: the policy of a topic cannot distinguish it from rules of other accounts.
         self.sender = iam.Role(
             self,
             "Sender",
-            description=f"Sends what became of the runs of {name}",
+            description=f"Role of the alerts of {name}",
             assumed_by=iam.ServicePrincipal(
                 "events.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": stack.account}}
             ),
@@ -92,7 +92,7 @@ class Alerts(Construct):
         )
 
     def too_long(self, application_id: str, minutes: int) -> None:
-        """Have an alarm sent when an application is busy without a pause for so many minutes, a multiple of 5."""
+        """Add an alarm for an application that is busy without a pause for some minutes, a multiple of 5."""
         name = cdk.Stack.of(self).stack_name
         self.alarm(
             "TooLong",
@@ -102,7 +102,7 @@ class Alerts(Construct):
         )
 
     def alarm(self, name: str, description: str, metric: cloudwatch.IMetric, *, periods: int = 1) -> None:
-        """Have an alarm sent when a metric is 1 or more for so many of its periods, one after the other."""
+        """Add an alarm for a metric that is 1 or more in consecutive periods."""
         cloudwatch.Alarm(
             self,
             name,
@@ -118,7 +118,7 @@ class Alerts(Construct):
 def application_metric(
     name: str, application_id: str, application_name: str, minutes: int = 1, *, statistic: str = "Sum", **more: str
 ) -> cloudwatch.Metric:
-    """Return a metric of EMR Serverless, which sends each every minute."""
+    """Return a metric of EMR Serverless, which has a value every minute."""
     return cloudwatch.Metric(
         namespace=EMR_METRICS,
         metric_name=name,
@@ -129,7 +129,7 @@ def application_metric(
 
 
 class Dashboard(Construct):
-    """Runs, workers, vCPU- and GB-hours, failures, pictures a second on one page."""
+    """Runs, workers, vCPU-hours, GB-hours, failures and images per second on one page."""
 
     def __init__(self, scope: Construct, construct_id: str, *, application_id: str, group: logs.ILogGroup) -> None:
         """Make the page.
@@ -139,9 +139,9 @@ class Dashboard(Construct):
         scope, construct_id
             As for every construct.
         application_id : str
-            Whose runs are shown.
+            Application whose runs are shown.
         group : ILogGroup
-            Where the job's own lines are.
+            Group with the log of the job.
         """
         super().__init__(scope, construct_id)
         self._application_id, self._name = application_id, cdk.Stack.of(self).stack_name
@@ -166,15 +166,15 @@ class Dashboard(Construct):
             self._graph("vCPU-hours", [self._sum("CPUAllocated", "vCPU-hours each hour", hourly=True)]),
             self._graph("GB-hours of memory", [self._sum("MemoryAllocated", "GB-hours each hour", hourly=True)]),
         )
-        page.add_widgets(self._graph("Pictures a second", [rate]))
+        page.add_widgets(self._graph("Images per second", [rate]))
 
     def _metric(self, name: str) -> cloudwatch.Metric:
         return application_metric(name, self._application_id, self._name)
 
     def _sum(self, name: str, label: str, *, hourly: bool = False) -> cloudwatch.MathExpression:
-        """Return a metric of drivers and executors together; there is no pre-initialised capacity to add.
+        """Return a metric summed over drivers and executors; there is no pre-initialized capacity to add.
 
-        `hourly`: what was allocated, summed up hour by hour; each minute's value counts for a sixtieth.
+        `hourly` sums allocations by the hour; the value of each minute counts for a sixtieth.
         """
         minutes = 60 if hourly else 1
         workers = {
@@ -201,7 +201,7 @@ class Dashboard(Construct):
 
 
 class Budget(Construct):
-    """A budget for the account: filtering it to this stack would count nothing until cost allocation tags are on."""
+    """A budget for the whole account: a filter for this stack would need active cost allocation tags."""
 
     def __init__(self, scope: Construct, construct_id: str, *, dollars: int, topic: sns.ITopic) -> None:
         """Make the budget.
@@ -213,7 +213,7 @@ class Budget(Construct):
         dollars : int
             USD a month.
         topic : ITopic
-            Who is told; its policy has to let AWS Budgets publish.
+            Topic of the alerts; its policy must let AWS Budgets publish.
         """
         super().__init__(scope, construct_id)
         budgets.CfnBudget(
@@ -242,7 +242,7 @@ class Budget(Construct):
 
 
 class Schedule(Construct):
-    """A run every day, started by EventBridge Scheduler itself: no function in between that would have to be kept."""
+    """A daily run that EventBridge Scheduler starts itself, without a function in between to maintain."""
 
     def __init__(
         self,
@@ -263,9 +263,9 @@ class Schedule(Construct):
         time, timezone : str
             `HH:MM` and the zone's name.
         operation : str
-            Which operation of AWS starts a run, as the scheduler names it.
+            Operation of AWS that starts a run, as the scheduler names it.
         request : mapping
-            What it is sent, as the scheduler takes it.
+            Request of that operation, as the scheduler takes it.
         """
         super().__init__(scope, construct_id)
         stack = cdk.Stack.of(self)
@@ -273,7 +273,7 @@ class Schedule(Construct):
         self.role = iam.Role(
             self,
             "Role",
-            description=f"What the schedule of {stack.stack_name} may do",
+            description=f"Role of the schedule of {stack.stack_name}",
             assumed_by=iam.ServicePrincipal(
                 "scheduler.amazonaws.com",
                 conditions={
@@ -304,7 +304,7 @@ class Schedule(Construct):
         )
 
     def dropped(self) -> cloudwatch.Metric:
-        """Return the metric of starts that were given up."""
+        """Return the metric of starts that the scheduler gave up."""
         return cloudwatch.Metric(
             namespace="AWS/Scheduler",
             metric_name="InvocationDroppedCount",

@@ -1,4 +1,4 @@
-"""Who may do what: every grant of the stack, as statements that name actions and resources in full."""
+"""The IAM statements of the stack, each naming its actions and resources in full."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from submit.request.cluster import MANAGED_TAG, STACK_TAG
 
 @dataclass(frozen=True)
 class Grant:
-    """What is allowed, and why a resource in it has to be a pattern, where one is."""
+    """An IAM statement, with the reason for a pattern among its resources where it has one."""
 
     statement: iam.PolicyStatement
     reason: str = ""
 
 
 def read_objects(bucket_arn: str, prefix: str, reason: str) -> list[Grant]:
-    """Return leave to list and read what lies below a prefix (empty: the whole bucket).
+    """Return the permission to list and read objects below a prefix; an empty prefix is the whole bucket.
 
-    S3 says that an object is not there only to those who may list its name; the prefix itself is looked up as well.
+    S3 reports a missing object only to those who may list its name; the job also looks for the prefix itself.
     """
     below = {"StringLike": {"s3:prefix": [prefix, f"{prefix}/*"]}} if prefix else None
     objects = [f"{bucket_arn}/{prefix}", f"{bucket_arn}/{prefix}/*"] if prefix else [f"{bucket_arn}/*"]
@@ -30,61 +30,69 @@ def read_objects(bucket_arn: str, prefix: str, reason: str) -> list[Grant]:
 
 
 def write_objects(bucket_arn: str, prefix: str, reason: str) -> list[Grant]:
-    """Return leave to list, read, write and delete below a prefix; of what is deleted the bucket keeps the version."""
+    """Return the permission to list, read, write and delete below a prefix; the bucket keeps deleted versions."""
     actions = ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
     return [*read_objects(bucket_arn, prefix, reason), _allow(actions, [f"{bucket_arn}/{prefix}/*"], reason)]
 
 
 def read_code(object_arns: Sequence[str]) -> list[Grant]:
-    """Return leave to read just these objects: the bucket is shared by all CDK stacks of the account."""
+    """Return the permission to read only these objects: all CDK stacks of the account share the bucket."""
     return [_allow(["s3:GetObject"], object_arns)]
 
 
 def write_logs(bucket_arn: str, prefix: str) -> list[Grant]:
-    """Return leave to put logs below a prefix of a bucket."""
+    """Return the permission to write logs below a prefix of a bucket."""
     return [_allow(["s3:PutObject"], [f"{bucket_arn}/{prefix}/*"], "EMR names the log files by run and worker")]
 
 
 def write_log_group(group_arn: str) -> list[Grant]:
-    """Return leave to put logs into a group of CloudWatch Logs; its ARN ends in `:*`, as CloudFormation gives it."""
+    """Return the permission to write logs to a CloudWatch group, whose ARN ends in `:*` as in CloudFormation."""
     return [
         _allow(["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"], [group_arn]),
-        _allow(["logs:DescribeLogGroups"], ["*"], "logs:DescribeLogGroups lists groups: there is no one group to name"),
+        _allow(
+            ["logs:DescribeLogGroups"],
+            ["*"],
+            "logs:DescribeLogGroups applies to no group in particular",
+        ),
     ]
 
 
 def publish(topic_arn: str) -> list[Grant]:
-    """Return leave to send messages to a topic."""
+    """Return the permission to send messages to a topic."""
     return [_allow(["sns:Publish"], [topic_arn])]
 
 
 def use_key(key_arn: str, via: str, *, write: bool = True) -> list[Grant]:
-    """Return leave to read and write what a KMS key encrypts, by way of one service alone (`s3`, `sns`)."""
+    """Return the permission to use a KMS key, by way of one service only (`s3`, `sns`)."""
     service = f"{via}.{cdk.Aws.REGION}.{cdk.Aws.URL_SUFFIX}"
     actions = ["kms:Decrypt", "kms:GenerateDataKey"] if write else ["kms:Decrypt"]
     return [_allow(actions, [key_arn], conditions={"StringEquals": {"kms:ViaService": service}})]
 
 
 def start_runs(application_arn: str, job_role_arn: str) -> list[Grant]:
-    """Return leave to start runs of an application, and to hand the job's role to it and to no other service."""
+    """Return the permission to start runs of an application, and to pass the job's role to EMR Serverless."""
     return [_allow(["emr-serverless:StartJobRun"], [application_arn]), *hand_over(job_role_arn, "emr-serverless")]
 
 
 def hand_over(role_arn: str, service: str) -> list[Grant]:
-    """Return leave to hand a role to a service and to no other."""
+    """Return the permission to pass a role to one service."""
     to = {"StringEquals": {"iam:PassedToService": f"{service}.amazonaws.com"}}
     return [_allow(["iam:PassRole"], [role_arn], conditions=to)]
 
 
 def find_stack(stack_arn: str) -> list[Grant]:
-    """Return leave to read what the stack tells."""
+    """Return the permission to read the outputs of the stack."""
     return [
-        _allow(["cloudformation:DescribeStacks"], [stack_arn], "the end of a stack's ARN is new each time it is made")
+        _allow(
+            ["cloudformation:DescribeStacks"],
+            [stack_arn],
+            "the end of the ARN changes with each creation",
+        )
     ]
 
 
 def follow_runs(application_arn: str) -> list[Grant]:
-    """Return leave for what `python -m submit` does beside starting: follow, list and cancel runs."""
+    """Return the permission to follow, list and cancel runs."""
     return [
         _allow(["emr-serverless:ListJobRuns"], [application_arn]),
         _allow(
@@ -94,57 +102,57 @@ def follow_runs(application_arn: str) -> list[Grant]:
                 "emr-serverless:GetDashboardForJobRun",
             ],
             [f"{application_arn}/jobruns/*"],
-            "runs are named by the service when they start; they are this application's alone",
+            "the service names runs when they start; these belong to this application",
         ),
     ]
 
 
 def start_clusters(stack_name: str, clusters_arn: str) -> list[Grant]:
-    """Return leave to start clusters that bear the tag of a stack; what they may be told are its roles alone.
+    """Return the permission to start clusters with the tag of a stack.
 
     Parameters
     ----------
     stack_name : str
-        Of which stack.
+        Name of the stack.
     clusters_arn : str
         Pattern of all clusters of the account.
     """
-    asked = {f"elasticmapreduce:RequestTag/{STACK_TAG}": stack_name}
-    managed = {f"elasticmapreduce:RequestTag/{MANAGED_TAG}": "true"}
-    mine = {f"elasticmapreduce:ResourceTag/{STACK_TAG}": stack_name}
+    request_tag = {f"elasticmapreduce:RequestTag/{STACK_TAG}": stack_name}
+    managed_tag = {f"elasticmapreduce:RequestTag/{MANAGED_TAG}": "true"}
+    resource_tag = {f"elasticmapreduce:ResourceTag/{STACK_TAG}": stack_name}
     return [
         _allow(
             ["elasticmapreduce:RunJobFlow"],
             ["*"],
-            "a cluster that is yet to be started has no ARN; it has to bear this stack's tag",
-            conditions={"StringEquals": asked | managed},
+            "a cluster has no ARN before it starts; the request must tag it as this stack's",
+            conditions={"StringEquals": request_tag | managed_tag},
         ),
         _allow(
             ["elasticmapreduce:AddTags"],
             [clusters_arn],
-            "EMR names a cluster when it starts; no cluster of another stack can be taken over",
-            conditions={"StringEquals": asked, "StringEqualsIfExists": mine},
+            "EMR names a cluster when it starts; clusters of other stacks stay out of reach",
+            conditions={"StringEquals": request_tag, "StringEqualsIfExists": resource_tag},
         ),
     ]
 
 
 def follow_clusters(stack_name: str, clusters_arn: str) -> list[Grant]:
-    """Return leave for what `python -m submit` does beside starting: add steps, follow, list, cancel, terminate."""
-    mine = {"StringEquals": {f"elasticmapreduce:ResourceTag/{STACK_TAG}": stack_name}}
+    """Return the permission to add steps, and to follow, list, cancel and terminate clusters of a stack."""
+    own_clusters = {"StringEquals": {f"elasticmapreduce:ResourceTag/{STACK_TAG}": stack_name}}
     names = ("AddJobFlowSteps", "CancelSteps", "DescribeCluster", "DescribeStep", "ListInstances", "ListSteps")
     return [
-        _allow(["elasticmapreduce:ListClusters"], ["*"], "ListClusters lists clusters: there is no one to name"),
+        _allow(["elasticmapreduce:ListClusters"], ["*"], "ListClusters applies to no cluster in particular"),
         _allow(
             [f"elasticmapreduce:{name}" for name in (*names, "TerminateJobFlows")],
             [clusters_arn],
-            "EMR names clusters when they start; these are those that bear this stack's tag",
-            conditions=mine,
+            "EMR names clusters when they start; the condition admits those with this stack's tag",
+            conditions=own_clusters,
         ),
     ]
 
 
 def encrypt_disks(key_arn: str) -> list[Grant]:
-    """Return leave to start instances whose disks a key encrypts, by way of EC2 alone.
+    """Return the permission to start instances whose disks a key encrypts, by way of EC2 only.
 
     https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html
     """
@@ -162,9 +170,9 @@ def encrypt_disks(key_arn: str) -> list[Grant]:
 
 
 def lend_key(account: str, stack_name: str) -> list[iam.PolicyStatement]:
-    """Return what the policy of the stack's key says beside the account's own rule: which services encrypt with it.
+    """Return the statements that let services use the stack's key, beside the default statement for the account.
 
-    The log group is told by how CloudFormation begins its name, as the group itself comes after the key.
+    The log group is named by its prefix, which CloudFormation sets, as the group is made after the key.
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
     """
     group = f"arn:{cdk.Aws.PARTITION}:logs:{cdk.Aws.REGION}:{account}:log-group:{stack_name}-*"
@@ -181,20 +189,20 @@ def lend_key(account: str, stack_name: str) -> list[iam.PolicyStatement]:
 
 
 def accept_alerts(account: str, topic_arn: str) -> iam.PolicyStatement:
-    """Return what the topic's own policy says: the services of this account that send alerts without a role."""
+    """Return the statement of the topic's policy for services of this account that send alerts without a role."""
     return _services(account, ["sns:Publish"], topic_arn)
 
 
-def give(who: iam.Role | iam.ManagedPolicy, grants: Iterable[Grant]) -> None:
-    """Add grants to a role or a policy; tell the reviewer, cdk-nag, why a resource is a pattern."""
+def give(grantee: iam.Role | iam.ManagedPolicy, grants: Iterable[Grant]) -> None:
+    """Add grants to a role or a policy, and give cdk-nag the reasons for patterns among their resources."""
     for grant in grants:
-        if isinstance(who, iam.Role):
-            who.add_to_policy(grant.statement)
+        if isinstance(grantee, iam.Role):
+            grantee.add_to_policy(grant.statement)
         else:
-            who.add_statements(grant.statement)
+            grantee.add_statements(grant.statement)
         if grant.reason:
             for resource in grant.statement.resources:
-                _acknowledge(who, resource, grant.reason)
+                _acknowledge(grantee, resource, grant.reason)
 
 
 def _acknowledge(scope: IConstruct, resource: str, reason: str) -> None:
@@ -205,7 +213,7 @@ def _acknowledge(scope: IConstruct, resource: str, reason: str) -> None:
 
 
 def _finding(value: Any) -> str:
-    """Return a resource's ARN as cdk-nag writes it: what is known only when deployed as `<LogicalId.Attribute>`."""
+    """Return an ARN as cdk-nag writes it, with `<LogicalId.Attribute>` for values that deployment sets."""
     if isinstance(value, str):
         return value
     [(function, argument)] = value.items()

@@ -245,11 +245,6 @@ class Settings:
         return ",".join(f"{family}.{INSTANCE_SIZES[self.worker_vcpu]}" for family in families.split(","))
 
     @property
-    def has_key(self) -> bool:
-        """Return whether the stack has a KMS key: the disks of a cluster are encrypted with one or not at all."""
-        return self.kms or self.compute == Cluster.compute
-
-    @property
     def images_folder(self) -> str:
         """Return the prefix of the images without a slash at its end, empty for the whole bucket."""
         return self.images_prefix.rstrip("/")

@@ -1,7 +1,7 @@
-"""The buckets: pictures, results, logs. Private, TLS only, versioned, encrypted, kept when the stack is destroyed.
+"""The buckets of images, results and logs: private, TLS only, versioned, encrypted, kept when the stack is destroyed.
 
-Pictures and results lie apart, as their rights and their ends differ: the job only reads the pictures, which may be an
-archive that was there before; results can be made again.
+Images and results have a bucket each, as their permissions and lifetimes differ: the job only reads the images, which
+may be an existing archive; results can be made again.
 """
 
 import aws_cdk as cdk
@@ -9,16 +9,16 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-# An upload that nobody finished is paid for until it is dropped.
+# An upload that nobody finished costs money until it is dropped.
 UNFINISHED_DAYS = 7
 MINIMUM_TLS = 1.2
-# Where in the log bucket what lies.
+# Folders of the log bucket.
 JOB_LOGS = "emr"
 ACCESS_LOGS = "access"
 
 
 class Storage(Construct):
-    """The buckets, of which that of the pictures may be an existing one."""
+    """The buckets; that of the images may be an existing one."""
 
     def __init__(
         self,
@@ -38,11 +38,11 @@ class Storage(Construct):
         scope, construct_id
             As for every construct.
         images_bucket : str
-            Name of an existing bucket of pictures; empty to make one.
+            Name of an existing bucket of images; empty to make one.
         key : IKey or None
-            What encrypts pictures and results; None for keys that S3 manages.
+            What encrypts images and results; None for keys that S3 manages.
         removal : RemovalPolicy
-            What becomes of the buckets when the stack goes. CloudFormation deletes none that is not empty.
+            What becomes of the buckets when the stack is destroyed. CloudFormation deletes only empty ones.
         log_days, version_days : int
             Days after which logs, and versions that are no longer current, are deleted.
         """
@@ -50,7 +50,7 @@ class Storage(Construct):
         self._key = key
         self._removal = removal
         self._version_days = version_days
-        # S3 writes access logs only to buckets that S3's own keys encrypt; the job's logs name their key themselves.
+        # S3 writes access logs only to buckets with keys of S3; logs of the job name their key themselves.
         self.logs = self._bucket("Logs", None, s3.LifecycleRule(expiration=cdk.Duration.days(log_days)))
         self.results = self._bucket("Results", self.logs)
         self.images: s3.IBucket = (
@@ -58,6 +58,11 @@ class Storage(Construct):
             if images_bucket
             else self._bucket("Images", self.logs)
         )
+
+    @property
+    def job_logs(self) -> str:
+        """The `s3://` address of the logs of runs."""
+        return self.logs.s3_url_for_object(JOB_LOGS)
 
     def _bucket(self, name: str, logs: s3.IBucket | None, *rules: s3.LifecycleRule) -> s3.Bucket:
         key = self._key if logs else None
