@@ -201,7 +201,9 @@ class FruitsStack(cdk.Stack):
         storage = parts.storage
         images_key = permissions.use_key(settings.images_key, "s3", write=False) if settings.images_key else []
         grants = [
-            *permissions.read_objects(storage.images.bucket_arn, settings.images_folder, "the job reads every image"),
+            *permissions.read_objects(
+                storage.images.bucket_arn, settings.images_folder, "the job reads every image there is"
+            ),
             *permissions.write_objects(
                 storage.results.bucket_arn, RESULTS, "the job names its results by model, wave and run"
             ),

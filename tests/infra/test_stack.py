@@ -2,6 +2,7 @@
 
 import json
 import re
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -208,15 +209,12 @@ def fields_of(line: str) -> list[str]:
 
 
 def test_the_dashboard_reads_the_rate_from_the_jobs_own_lines(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, synthesize: Synthesize
+    synthesize: Synthesize,
 ) -> None:
-    import sys  # noqa: PLC0415
-
-    moments = iter([0.0, 10.0, 20.0])
-    monkeypatch.setattr("job.progress.time.monotonic", lambda: next(moments))
-    with Progress(sys.stderr).counting("features", 50_000) as done:
+    moments, screen = iter([0.0, 10.0, 20.0]), StringIO()
+    with Progress(screen, lambda: next(moments)).counting("features", 50_000) as done:
         done(24_680)
-    lines = capsys.readouterr().err.splitlines()
+    lines = screen.getvalue().splitlines()
     assert lines[0] == "features: 24,680 of 50,000 images, 2468 a second, 10 s left"
     # The pattern's fields in their order, those with a condition checked, the rest named.
     wanted = [part.strip() for part in RATE_PATTERN.strip("[]").split(", ")]
