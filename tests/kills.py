@@ -91,7 +91,7 @@ def answer(output: Path) -> tuple[dict[str, bytes], pd.DataFrame]:
 
 
 def compare(output: Path, expected: tuple[dict[str, bytes], pd.DataFrame]) -> None:
-    """Hold what a run has left against the undisturbed run's."""
+    """Compare the output of a run with that of the undisturbed run."""
     features, coordinates = answer(output)
     assert features == expected[0]
     ours, theirs = (frame.filter(like="pca_").to_numpy() for frame in (coordinates, expected[1]))
@@ -137,15 +137,15 @@ def strike_after_commit(process: "subprocess.Popen[bytes]", output: Path, tally:
     return True
 
 
-def kill_runs(folder: Path, pictures: int, kills: int, wave_seconds: float, seed: int) -> Tally:
-    """Do it all in an empty folder; raises AssertionError where anything differs."""
+def kill_runs(folder: Path, count: int, kills: int, wave_seconds: float, seed: int) -> Tally:
+    """Kill runs of `count` images in an empty folder; raises AssertionError where anything differs."""
     draw, tally = random.Random(seed), Tally()
-    images = make_pictures(folder / "images", {f"label {number}": pictures // 10 for number in range(10)})
+    images = make_pictures(folder / "images", {f"label {number}": count // 10 for number in range(10)})
     started = time.monotonic()
     assert start(images, folder / "undisturbed", wave_seconds).wait() == 0
     whole = time.monotonic() - started
     expected = answer(folder / "undisturbed")
-    assert len(expected[0]) == pictures // 10 * 10
+    assert len(expected[0]) == count // 10 * 10
     output = folder / "output-0"
     while True:
         known = committed_rows(output)
@@ -169,13 +169,17 @@ def kill_runs(folder: Path, pictures: int, kills: int, wave_seconds: float, seed
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser("python -m tests.kills", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--kills", type=int, default=50, help="how many (default: %(default)s)")
-    parser.add_argument("--pictures", type=int, default=2000, help="in the folder (default: %(default)s)")
-    parser.add_argument("--wave-seconds", type=float, default=2, help="of each run (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
+    parser.add_argument("--kills", type=int, default=50, help="number of kills (default: %(default)s)")
+    parser.add_argument(
+        "--images", type=int, default=2000, help="number of images in the folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--wave-seconds", type=float, default=2, help="--wave-seconds of each run (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments (default: %(default)s)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        tally = kill_runs(Path(folder), options.pictures, options.kills, options.wave_seconds, options.seed)
+        tally = kill_runs(Path(folder), options.images, options.kills, options.wave_seconds, options.seed)
     print(f"{tally.drivers} drivers and {tally.workers} workers killed; {tally.ends} runs came to their end")
     print(f"each as the undisturbed run, bit for bit; they reused {tally.reused} images")
 

@@ -55,7 +55,7 @@ def job(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedP
 
 def test_run_infers_each_image_once_and_says_what_it_did(tmp_path: Path, tiny_model: Path) -> None:
     images = make_pictures(tmp_path / "images", {"apple": 30, "banana": 34})
-    (images / "banana" / "broken.jpg").write_text("no picture")
+    (images / "banana" / "broken.jpg").write_text("no image")
     hooks = tmp_path / "hooks"
     hooks.mkdir()
     (hooks / "sitecustomize.py").write_text(COUNTING)
@@ -93,7 +93,7 @@ def test_run_infers_each_image_once_and_says_what_it_did(tmp_path: Path, tiny_mo
 
 def test_two_executors_of_a_cluster_give_the_same_features_bit_for_bit(tmp_path: Path, tiny_model: Path) -> None:
     images = make_pictures(tmp_path / "images", {"apple": 20, "banana": 20})
-    # Where Spark's workers of a local cluster keep their executors' folders, whatever they are told.
+    # Spark's workers of a local cluster keep their executors' folders here, whatever the settings.
     work = Path(pyspark.__file__).parent / "work"
     before = set(work.glob("app-*"))
     outputs = []

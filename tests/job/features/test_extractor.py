@@ -12,7 +12,7 @@ from tests.job.features.models import write_model
 
 
 def test_the_extractor_gives_what_the_network_means(tiny_model: Path) -> None:
-    """Work the test model with NumPy: one convolution 3 x 3, stride 2, relu6, the mean over all places."""
+    """Work the test model with NumPy: one convolution 3 x 3, stride 2, relu6, the mean over all positions."""
     import keras  # noqa: PLC0415 - TensorFlow takes seconds to load
 
     keras.utils.set_random_seed(1)
@@ -25,8 +25,8 @@ def test_the_extractor_gives_what_the_network_means(tiny_model: Path) -> None:
     for _ in range(3):  # no state is kept between images
         pixels = rng.integers(0, 256, (32, 32, 3), np.uint8)
         x = pixels / 127.5 - 1
-        places = np.array([[x[i : i + 3, j : j + 3] for j in range(0, 30, 2)] for i in range(0, 30, 2)])
-        expected = np.clip(np.einsum("ijabc,abcf->ijf", places, kernel) + bias, 0, 6).mean(axis=(0, 1))
+        windows = np.array([[x[i : i + 3, j : j + 3] for j in range(0, 30, 2)] for i in range(0, 30, 2)])
+        expected = np.clip(np.einsum("ijabc,abcf->ijf", windows, kernel) + bias, 0, 6).mean(axis=(0, 1))
         found = extractor.extract(pixels)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())

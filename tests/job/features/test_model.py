@@ -116,5 +116,5 @@ def test_the_fingerprint_tells_apart_what_changes_the_numbers(tmp_path: Path) ->
     prints = [model.fingerprint(1, "fast", 9), model.fingerprint(2, "fast", 9), model.fingerprint(1, "exact", 9)]
     prints += [model.fingerprint(1, "fast", 8), other.fingerprint(1, "fast", 9)]
     assert len(set(prints)) == 5
-    assert all(re.fullmatch("[0-9a-f]{16}", one) for one in prints)
+    assert all(re.fullmatch("[0-9a-f]{16}", text) for text in prints)
     assert renamed.fingerprint(1, "fast", 9) == prints[0]

@@ -19,7 +19,7 @@ from job.features.wave import DataFile, commit, committed, drop_uncommitted
 from job.images.listing import ListedImage, write_parts
 from job.spark.shipping import ship
 
-# An image version: path, length, modification time; few of each, so that they meet.
+# An image version: path, length, modification time; a small choice of each, so that they meet.
 paths = st.sampled_from(["/a/1.jpg", "/a/2.jpg", "/b/1.jpg", "/b/é%20.jpg", "/b/;\n.jpg", "s3://b//x.jpg"])
 versions = st.tuples(paths, st.integers(1, 2), st.integers(0, 1))
 rows = st.tuples(versions, st.sampled_from([OK, REJECTED]))

@@ -68,7 +68,7 @@ def command(images: str, model: Path, output: str) -> "subprocess.CompletedProce
 
 
 class OnceReading:
-    """A rule that does something when the first picture is asked for, and goes on as another one."""
+    """A rule that does something when the first image is asked for, and goes on as another one."""
 
     def __init__(self, act: Callable[[str], None], rule: Callable[[Request], Fault | None]) -> None:
         self._act, self._rule, self._lock, self._done = act, rule, threading.Lock(), False
@@ -97,10 +97,10 @@ def test_with_five_of_a_hundred_requests_failing_the_features_are_those_of_a_run
     changed: list[str] = []
 
     def change(asked: str) -> None:
-        """Delete a picture and replace another, between the listing and their reading."""
+        """Delete an image and replace another, between the listing and their reading."""
         changed.extend(name for name in ("apple/000.jpg", "apple/001.jpg", "pear/000.jpg") if name not in asked)
         client.delete_object(Bucket=bucket, Key=f"photos/{changed[0]}")
-        client.put_object(Bucket=bucket, Key=f"photos/{changed[1]}", Body=b"another picture")
+        client.put_object(Bucket=bucket, Key=f"photos/{changed[1]}", Body=b"another image")
 
     # Faults that are waited for are fewer, for the sake of the test's time.
     kinds = [kind for kind in TRANSIENT for _ in range(1 if kind in {Fault.SILENT, Fault.STALLED} else 3)]
@@ -109,7 +109,7 @@ def test_with_five_of_a_hundred_requests_failing_the_features_are_those_of_a_run
         done = command(f"s3://{bucket}/photos", tiny_model, f"s3://{bucket}/out")
         assert done.returncode == 0, done.stderr
         assert len(faulty.requests) > 200
-        # Those on pictures are drawn by the seed; those on what the run writes, with its random name, vary.
+        # Those on images are drawn by the seed; those on what the run writes, with its random name, vary.
         assert faulty.injected.total() >= 9
         assert len(faulty.injected) >= 5
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto_endpoint)
@@ -125,7 +125,7 @@ def test_with_five_of_a_hundred_requests_failing_the_features_are_those_of_a_run
         assert found[name]["features"] == expected[name]["features"], name
 
 
-def test_a_run_that_may_not_read_the_pictures_ends_before_any_work_and_says_what_is_missing(
+def test_a_run_that_may_not_read_the_images_ends_before_any_work_and_says_what_is_missing(
     bucket: str, moto_endpoint: str, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload(make_pictures(tmp_path / "images", {"apple": 40}), bucket, moto_endpoint)
@@ -172,8 +172,8 @@ def test_a_refusal_in_the_middle_keeps_what_is_done_and_is_met_once(
     settings = Settings(images=f"s3://{bucket}/photos", model=str(tiny_model), output=output)
 
     def refuse_the_last(request: Request) -> Fault | None:
-        pictures = sorted({seen.path for seen in faulty.requests if seen.path.endswith(".jpg")})
-        return Fault.DENIED if len(pictures) == 40 and request.path.endswith(".jpg") else None
+        images = sorted({seen.path for seen in faulty.requests if seen.path.endswith(".jpg")})
+        return Fault.DENIED if len(images) == 40 and request.path.endswith(".jpg") else None
 
     faulty.rule = refuse_the_last
     with pytest.raises(RunError, match=rf"s3://{bucket}/photos/apple/\d+\.jpg: S3 refuses GetObject .* s3:GetObject"):
@@ -187,7 +187,7 @@ SOON_OVER = replace(IMPATIENT, retry_seconds=0.6)
 
 
 @pytest.mark.parametrize("fault", [Fault.SLOW_DOWN, Fault.TRUNCATED])
-def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
+def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_an_image(
     faulty: FaultyS3,
     bucket: str,
     moto_endpoint: str,
@@ -210,7 +210,7 @@ def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
     started = time.monotonic()
     with s3.use(SOON_OVER), pytest.raises(OSError, match=f"s3://{bucket}/photos/apple"):
         featurize_here(settings, FourThreads())
-    # Pictures that were waiting for their turn are not asked for: all 20 of the task, fetched ahead, would be.
+    # Images that were waiting for their turn are not asked for: all 20 of the task, fetched ahead, would be.
     # How many were begun before the first fault was heard of varies with how long each thread waited (9 to 11 seen).
     assert len(set(asked)) < 16
     assert time.monotonic() - started < 15
@@ -222,7 +222,7 @@ def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_a_picture(
         featurize_here(settings)
 
 
-def test_a_picture_deleted_since_the_listing_is_gone_not_refused(
+def test_an_image_deleted_since_the_listing_is_gone_not_refused(
     bucket: str, moto_endpoint: str, tmp_path: Path, tiny_model: Path
 ) -> None:
     client = upload(make_pictures(tmp_path / "images", {"apple": 12}), bucket, moto_endpoint)

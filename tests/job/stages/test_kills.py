@@ -1,4 +1,4 @@
-"""Killed runs: a few here, fifty with `python -m tests.kills`."""
+"""Killed runs: three here, fifty with `python -m tests.kills`."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from tests.kills import kill_runs
 
 
 def test_runs_killed_at_random_moments_leave_what_an_undisturbed_run_leaves(tmp_path: Path) -> None:
-    tally = kill_runs(tmp_path, pictures=400, kills=3, wave_seconds=1, seed=5)
+    tally = kill_runs(tmp_path, count=400, kills=3, wave_seconds=1, seed=5)
     assert tally.drivers + tally.workers == 3
     assert tally.ends >= 1
     assert tally.reused[0] > 0  # the first kill comes after a commit

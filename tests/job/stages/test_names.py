@@ -1,4 +1,4 @@
-"""Names of pictures and outputs, whatever people and programs make up: kept exactly, from the listing to the CSV."""
+"""Names of images and outputs, whatever people and programs make up: kept exactly, from the listing to the CSV."""
 
 import csv
 import os
@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[3]
 LONG = "/".join(letter * 200 for letter in "lmno")  # 800 bytes and more, with a name as long as a name can be
 
 # Below a folder: label, name.
-PICTURES = [
+IMAGES = [
     ("two words", " leading and trailing .jpg "),
     ("100%25 %41", "%2e%2e%2f.jpg"),
     ("a#b", "c?d=e&f#g.jpg"),
@@ -67,15 +67,15 @@ PICTURES = [
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder whose pictures have names as they should not be, with links and loops, and its own odd name."""
+    """Return a folder whose images have names as they should not be, with links and loops, and its own odd name."""
     folder = tmp_path / "im ages; é #%?'[x]\n{y}"
-    source = make_pictures(tmp_path / "source", {"any": len(PICTURES)})
-    for number, (label, name) in enumerate(PICTURES):
+    source = make_pictures(tmp_path / "source", {"any": len(IMAGES)})
+    for number, (label, name) in enumerate(IMAGES):
         target = folder / label / name.rstrip()
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source / "any" / f"{number:03d}.jpg", target)
     (folder / "links").mkdir()
-    (folder / "links" / "to a picture.jpg").symlink_to(source / "any" / "000.jpg")
+    (folder / "links" / "to an image.jpg").symlink_to(source / "any" / "000.jpg")
     (folder / "links" / "dangling.jpg").symlink_to("nowhere.jpg")
     (folder / "links" / "itself.jpg").symlink_to("itself.jpg")
     (folder / "links" / "up").symlink_to("..")
@@ -95,7 +95,7 @@ def test_a_run_keeps_every_name_from_listing_to_csv_under_the_c_locale(
     output = tmp_path / "out put; é #%25?'\"[x]=é\n+"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "PYTHONUTF8", "PYTHONIO"))}
     command = [sys.executable, "-m", "job", "run", "--images", str(hostile), "--model", str(tiny_model)]
-    for reused in (0, len(PICTURES) + 3):
+    for reused in (0, len(IMAGES) + 3):
         done = subprocess.run(
             [*command, "--output", str(output), "--components", "3"],
             cwd=ROOT,
@@ -107,8 +107,8 @@ def test_a_run_keeps_every_name_from_listing_to_csv_under_the_c_locale(
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         assert run_json(output)["counts"]["reused"] == reused
 
-    expected = {f"{hostile}/{label}/{name.rstrip()}": label.rpartition("/")[2] for label, name in PICTURES}
-    expected[f"{hostile}/links/to a picture.jpg"] = "links"
+    expected = {f"{hostile}/{label}/{name.rstrip()}": label.rpartition("/")[2] for label, name in IMAGES}
+    expected[f"{hostile}/links/to an image.jpg"] = "links"
     rejected = {rf"{hostile}/\xff;{chr(10)}.jpg": None, rf"{hostile}/d\xe9j\xe0/vu.jpg": r"d\xe9j\xe0"}
 
     table = read_features(str(output))
@@ -172,7 +172,7 @@ def check_names(root: str, files: dict[tuple[str, str], bytes]) -> None:
         with storage.open_input(address) as file:
             assert file.read() == data
     expected = {storage.join(root, *parts): (parts[0], len(data)) for parts, data in files.items()}
-    found = list_images(None, Settings(images=root), f"{root}.listing")  # type: ignore[arg-type] # few need no Spark
+    found = list_images(None, Settings(images=root), f"{root}.listing")  # type: ignore[arg-type] # a short listing needs no Spark
     assert names(found) == expected
     first, *others = addresses
     storage.remove(first)

@@ -1,4 +1,4 @@
-"""Real pictures and real weights: the numbers of Keras, of the reference notebook, of the reference figures."""
+"""Real images and real weights: the numbers of Keras, of the reference notebook, of the reference figures."""
 
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def leave_one_out(vectors: NDArray[np.floating[Any]], labels: list[str]) -> int:
     return int((names[similarity.argmax(axis=1)] == names).sum())
 
 
-def test_the_496_pictures_give_the_reference_figures(reference: tuple[Settings, RunRecord]) -> None:
+def test_the_496_images_give_the_reference_figures(reference: tuple[Settings, RunRecord]) -> None:
     settings, result = reference
     assert result.counts == Counts(listed=496, reused=0, new=496, ok=496, rejected=0)
     assert result.labels == {"Apple Braeburn": 164, "Banana": 166, "Clementine": 166}
@@ -70,7 +70,7 @@ def test_the_496_pictures_give_the_reference_figures(reference: tuple[Settings, 
     assert sum(result.explained_variance_ratio) == pytest.approx(0.970, abs=5e-4)
 
 
-def test_50_components_tell_the_496_pictures_apart(reference: tuple[Settings, RunRecord]) -> None:
+def test_50_components_tell_the_496_images_apart(reference: tuple[Settings, RunRecord]) -> None:
     settings, result = reference
     import pandas as pd  # noqa: PLC0415
 

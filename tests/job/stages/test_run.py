@@ -89,7 +89,7 @@ def test_results_are_the_centred_projection_of_the_features(spark: SparkSession,
     assert np.allclose(np.abs(ours), np.abs(u[:, :5] * s[:5]), atol=1e-6 * np.abs(ours).max())
 
 
-def test_colours_are_those_of_the_pictures(spark: SparkSession, settings: Settings) -> None:
+def test_colours_are_those_of_the_images(spark: SparkSession, settings: Settings) -> None:
     featurize(spark, settings)
     table = read_features(settings.output)
     assert isinstance(table, pa.Table)
@@ -172,7 +172,7 @@ def test_another_mode_or_pixel_limit_is_noticed(spark: SparkSession, settings: S
 def test_what_cannot_be_used_is_a_rejected_row(spark: SparkSession, settings: Settings) -> None:
     images = Path(settings.images)
     (images / "apple" / "empty.jpg").write_bytes(b"")
-    (images / "apple" / "=text.jpg").write_text("no picture")
+    (images / "apple" / "=text.jpg").write_text("no image")
     whole = (images / "apple" / "000.jpg").read_bytes()
     (images / "banana" / "half.jpg").write_bytes(whole[: len(whole) // 2])
     result = run(spark, settings)
@@ -285,10 +285,10 @@ def test_prune_deletes_what_is_not_current_and_nothing_else(
         path.unlink()
     run(spark, settings)
     before = features(settings)
-    told = prune(spark, replace(settings, dry_run=True))
-    assert (told.rows, len(told.waves), len(told.models)) == (5, 1, 1)
+    plan = prune(spark, replace(settings, dry_run=True))
+    assert (plan.rows, len(plan.waves), len(plan.models)) == (5, 1, 1)
     assert len(list(Path(settings.output, "features").glob("model=*"))) == 2
-    assert prune(spark, settings) == told
+    assert prune(spark, settings) == plan
     assert features(settings) == before
     stored = pd.read_parquet(Path(settings.output, "features"))
     assert sorted(stored["path"]) == sorted(before)
