@@ -1,13 +1,13 @@
-"""The errors a user may see: one line each, with the exit status that scripts can trust."""
+"""The errors that a user may see: one line each, and an exit status that scripts can trust."""
 
 
 class JobError(Exception):
-    """Something given that cannot be used, or a machine that lacks something. One line that says what to do."""
+    """Input that cannot be used, or a machine that lacks something: one line that says what to do."""
 
     exit_status = 2
 
 
 class RunError(JobError):
-    """The run was started and could not be finished, or what it wrote did not pass validation."""
+    """A run that started and could not finish, or whose results did not pass validation."""
 
     exit_status = 1

@@ -1,4 +1,4 @@
-"""A faulty S3: an HTTP server that relays to another one and spoils some of its answers, as asked and repeatably."""
+"""A faulty S3: an HTTP server that relays to another one and spoils some of its answers, repeatably."""
 
 import hashlib
 import http.client
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class Fault(Enum):
-    """What can happen to a request."""
+    """The faults that can happen to a request."""
 
     SLOW_DOWN = "503, as S3 throttles; nothing is done"
     INTERNAL = "500; nothing is done"
@@ -39,7 +39,7 @@ _REFUSALS = {
 
 
 class Request(NamedTuple):
-    """What a rule knows of a request; `nth` counts from 0 how often the very same one came before."""
+    """A request as a rule sees it; `nth` counts from 0 how often the very same one came before."""
 
     method: str
     path: str
@@ -50,7 +50,7 @@ Rule = Callable[[Request], Fault | None]
 
 
 def sometimes(rate: float, seed: int, faults: Sequence[Fault] = TRANSIENT) -> Rule:
-    """Spoil a share of the requests, each by a draw of its own: neither the order of asking nor the bucket counts."""
+    """Spoil a share of the requests, each by its own draw: neither their order nor the bucket matters."""
 
     def rule(request: Request) -> Fault | None:
         below = request.path.split("/", 2)[-1]
@@ -62,7 +62,7 @@ def sometimes(rate: float, seed: int, faults: Sequence[Fault] = TRANSIENT) -> Ru
 
 
 def first(*faults: Fault | None, method: str = "GET", part: str = "") -> Rule:
-    """Spoil the first requests of a method whose path has this part, one after the other, whatever they ask for."""
+    """Spoil the first requests of a method whose path has this part, one after the other."""
     left, lock = list(faults), threading.Lock()
 
     def rule(request: Request) -> Fault | None:
@@ -78,7 +78,7 @@ def always(fault: Fault, method: str = "GET", part: str = "") -> Rule:
 
 
 class FaultyS3(ThreadingHTTPServer):
-    """Relays to `upstream` (`http://host:port`) what its rule lets pass, and counts what it did."""
+    """Relays to `upstream` (`http://host:port`) what its rule lets pass, and counts the faults that it injects."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -88,7 +88,7 @@ class FaultyS3(ThreadingHTTPServer):
         self.rule = rule
         self.requests: list[Request] = []
         self.injected: Counter[Fault] = Counter()
-        # Called after the upstream has answered and before a spoilt answer leaves.
+        # Called between the upstream's answer and a spoilt one.
         self.before_answer: Callable[[Request], None] = lambda _: None
         self._upstream = upstream.removeprefix("http://")
         self._seen: Counter[tuple[str, str]] = Counter()
@@ -101,7 +101,7 @@ class FaultyS3(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def decide(self, method: str, path: str) -> tuple[Request, Fault | None]:
-        """Note a request, and say what is to happen to it."""
+        """Record a request, and return its fault, if any."""
         with self._lock:
             request = Request(method, path, self._seen[method, path])
             self._seen[method, path] += 1
@@ -141,12 +141,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self._reset()
         if fault is Fault.SILENT:
             return self._wait()
-        own = {"connection", "transfer-encoding", "content-length", "expect", "keep-alive"}
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in own}
+        per_connection = {"connection", "transfer-encoding", "content-length", "expect", "keep-alive"}
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in per_connection}
         status, answered, content = self.server.relay(self.command, self.path, headers, body)
         # The length of a HEAD's answer is that of what is not sent.
         length = next((value for name, value in answered.items() if name.lower() == "content-length"), "0")
-        answered = {name: value for name, value in answered.items() if name.lower() not in own}
+        answered = {name: value for name, value in answered.items() if name.lower() not in per_connection}
         answered["Content-Length"] = length if self.command == "HEAD" else str(len(content))
         if fault:
             self.server.before_answer(request)

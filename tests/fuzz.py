@@ -1,8 +1,8 @@
-"""Broken pictures by the thousand: python -m tests.fuzz --cases 3000 --seed 0.
+"""Broken images by the thousand: python -m tests.fuzz --cases 3000 --seed 0.
 
-Real files of every format are flipped, cut and spliced, and decoded in a child process as the job's later attempts do:
-no case may crash or hang the decoder, each gives a picture or a rejection, the same whether JPEGs are shrunk while
-loading or not, and a picture exactly where Pillow's own `Image.open(…).load()` gives one.
+Real files of every format are flipped, cut and spliced, and decoded in a child process, as the job's later attempts do.
+No case may crash or hang the decoder. Each gives an image or a rejection, the same whether JPEGs are shrunk while
+loading or not, and an image exactly where Pillow's own `Image.open(…).load()` gives one.
 """
 
 import argparse
@@ -24,14 +24,14 @@ from job.images.sandbox import DecodeOptions, Decoder
 
 ODD = Path(__file__).resolve().parents[2] / "shared" / "data" / "odd"
 HANG_SECONDS = 10
-# Small, so that shrinking while loading takes place in small pictures as well.
+# Small, so that small images are shrunk while loading as well.
 SIDE = 8
 MAX_PIXELS = 4_000_000
 OPTIONS = [DecodeOptions(SIDE, mode, MAX_PIXELS, HANG_SECONDS, 1 << 30) for mode in ("fast", "exact")]
 
 
 def seeds(heic: bytes = b"") -> dict[str, bytes]:
-    """Return real files by name: made here, and the odd ones of the optional test data."""
+    """Return real files by name: files made here, and the odd ones of the optional test data."""
     rng = np.random.default_rng(0)
     coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).resize((96, 72), Image.Resampling.BICUBIC)
     exif = Image.Exif()
@@ -99,58 +99,58 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 def run_length_bmp() -> bytes:
     """Return a BMP of 8 x 4 pixels in run-length encoding, which Pillow reads but does not write."""
     rows = b"".join(bytes([5, row, 0, 3, 1, 2, 3, 0, 0, 0]) for row in range(4)) + b"\0\1"
-    colours = b"".join(bytes([index, 255 - index, index // 2, 0]) for index in range(256))
-    size = 54 + len(colours) + len(rows)
-    head = b"BM" + struct.pack("<IHHI", size, 0, 0, 54 + len(colours))
-    return head + struct.pack("<IiiHHIIiiII", 40, 8, 4, 1, 8, 1, len(rows), 0, 0, 256, 0) + colours + rows
+    colors = b"".join(bytes([index, 255 - index, index // 2, 0]) for index in range(256))
+    size = 54 + len(colors) + len(rows)
+    head = b"BM" + struct.pack("<IHHI", size, 0, 0, 54 + len(colors))
+    return head + struct.pack("<IiiHHIIiiII", 40, 8, 4, 1, 8, 1, len(rows), 0, 0, 256, 0) + colors + rows
 
 
 def flip(data: bytearray, rng: np.random.Generator, _: bytes) -> bytearray:
     """Change a few bytes: anywhere, or near the start where headers are."""
     end = len(data) if rng.random() < 0.5 else min(len(data), 256)
-    for place in rng.integers(0, end, int(rng.integers(1, 12))):
-        data[place] ^= int(rng.integers(1, 256))
+    for position in rng.integers(0, end, int(rng.integers(1, 12))):
+        data[position] ^= int(rng.integers(1, 256))
     return data
 
 
 def extreme(data: bytearray, rng: np.random.Generator, _: bytes) -> bytearray:
     """Write a number at which sums overflow."""
     number = [b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0", b"\xff\xff", b"\x80"]
-    place = int(rng.integers(0, min(len(data), 512)))
+    start = int(rng.integers(0, min(len(data), 512)))
     word = number[int(rng.integers(len(number)))]
-    data[place : place + len(word)] = word
+    data[start : start + len(word)] = word
     return data
 
 
 def cut(data: bytearray, rng: np.random.Generator, _: bytes) -> bytearray:
-    """End early; or lose a piece in the middle."""
+    """Cut off the end, or cut out a piece in the middle."""
     start = int(rng.integers(0, len(data)))
     return data[:start] if rng.random() < 0.5 else data[:start] + data[start + int(rng.integers(1, 200)) :]
 
 
 def splice(data: bytearray, rng: np.random.Generator, other: bytes) -> bytearray:
-    """Put a piece of another file in, or over."""
+    """Insert a piece of another file, or overwrite with it."""
     start, length = int(rng.integers(0, len(other))), int(rng.integers(1, 400))
-    place, piece = int(rng.integers(0, len(data))), other[start : start + length]
-    return data[:place] + piece + data[place + (len(piece) if rng.random() < 0.5 else 0) :]
+    position, piece = int(rng.integers(0, len(data))), other[start : start + length]
+    return data[:position] + piece + data[position + (len(piece) if rng.random() < 0.5 else 0) :]
 
 
 def repeat(data: bytearray, rng: np.random.Generator, _: bytes) -> bytearray:
-    """Say a piece twice."""
+    """Repeat a piece."""
     start, length = int(rng.integers(0, len(data))), int(rng.integers(1, 200))
     return data[: start + length] + data[start:]
 
 
 def mend(data: bytearray) -> bytearray:
-    """Make the checksums of a PNG right again, so that what is broken is seen by more than the checksum."""
-    place = 8
-    while place + 12 <= len(data):
-        (length,) = struct.unpack(">I", data[place : place + 4])
-        if place + 12 + length > len(data):
+    """Correct the checksums of a PNG, so that the damage reaches the decoder behind them."""
+    start = 8
+    while start + 12 <= len(data):
+        (length,) = struct.unpack(">I", data[start : start + 4])
+        if start + 12 + length > len(data):
             break
-        end = place + 8 + length
-        data[end : end + 4] = struct.pack(">I", zlib.crc32(data[place + 4 : end]))
-        place = end + 4
+        end = start + 8 + length
+        data[end : end + 4] = struct.pack(">I", zlib.crc32(data[start + 4 : end]))
+        start = end + 4
     return data
 
 
@@ -158,37 +158,37 @@ CHANGES: list[Callable[[bytearray, np.random.Generator, bytes], bytearray]] = [f
 
 
 def cases(files: dict[str, bytes], seed: int) -> Iterator[tuple[str, bytes]]:
-    """Yield names and broken files, for ever."""
+    """Yield names and broken files, without end."""
     rng, names, number = np.random.default_rng(seed), list(files), 0
     while True:
         name = names[number % len(names)]
         data = bytearray(files[name])
-        told = []
+        changes = []
         for _ in range(int(rng.integers(1, 4))):
             change = CHANGES[int(rng.integers(len(CHANGES)))]
             if data:
                 data = change(data, rng, files[names[int(rng.integers(len(names)))]])
-                told.append(change.__name__)
+                changes.append(change.__name__)
         if data.startswith(b"\x89PNG") and rng.random() < 0.7:
             data = mend(data)
-        yield f"{number} {name} {'+'.join(told)}", bytes(data)
+        yield f"{number} {name} {'+'.join(changes)}", bytes(data)
         number += 1
 
 
 def outcome(decoder: Decoder, data: bytes) -> str:
-    """Return `ok` or the reason of the rejection; raises AssertionError for a picture that makes no sense."""
+    """Return `ok` or the reason of the rejection; raises AssertionError for a malformed image."""
     try:
-        picture = decoder.decode(data)
+        image = decoder.decode(data)
     except Rejected as rejected:
         return rejected.reason if rejected.reason in REASONS and rejected.error else f"unknown: {rejected}"
-    assert isinstance(picture, DecodedImage)
-    assert picture.pixels.shape == (SIDE, SIDE, 3)
-    assert picture.width * picture.height <= MAX_PIXELS
+    assert isinstance(image, DecodedImage)
+    assert image.pixels.shape == (SIDE, SIDE, 3)
+    assert image.width * image.height <= MAX_PIXELS
     return "ok"
 
 
 def pillow_reads(data: bytes) -> bool:
-    """Tell whether Pillow itself loads a file."""
+    """Return whether Pillow itself loads a file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -200,7 +200,7 @@ def pillow_reads(data: bytes) -> bool:
 
 
 def judge(decoders: list[Decoder], data: bytes) -> tuple[str, str | None]:
-    """Return what becomes of a file, and what is wrong with that."""
+    """Return a file's outcome, and what is wrong with it, if anything is."""
     outcomes = [outcome(decoder, data) for decoder in decoders]
     first = outcomes[0]
     for found in outcomes:
@@ -216,7 +216,7 @@ def judge(decoders: list[Decoder], data: bytes) -> tuple[str, str | None]:
 
 
 def fuzz(count: int, seed: int, heic: bytes = b"", keep: Path | None = None) -> tuple[Counter[str], list[str]]:
-    """Return how many cases had which outcome, and what was wrong; a case that was wrong is kept, if so asked."""
+    """Return the number of cases by outcome, and the faults; the files of faulty cases are written to `keep`."""
     outcomes: Counter[str] = Counter()
     wrong = []
     stream = cases(seeds(heic), seed)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def parallelism(spark: "SparkSession") -> int:
-    """Return how many tasks the session can run at once, counting executors it may still ask for."""
+    """Return how many tasks the session can run at once, with the executors that it may still ask for."""
     conf = spark.sparkContext.getConf()
     now = spark.sparkContext.defaultParallelism
     executors = conf.get("spark.dynamicAllocation.maxExecutors")

@@ -1,4 +1,4 @@
-"""Something that is done again and again in a thread while other work lasts."""
+"""A function called again and again, in a thread, while other work lasts."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def repeatedly(function: Callable[[], object], seconds: float) -> Iterator[None]:
-    """While it lasts, call a function every so many seconds, in a thread of its own, and once more at the end."""
+    """Call a function every `seconds` seconds for the duration of the block, in its own thread, and once at the end."""
     ended = threading.Event()
 
     def work() -> None:

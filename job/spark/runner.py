@@ -15,15 +15,15 @@ R = TypeVar("R")
 
 
 class TaskRunner(Protocol):
-    """What runs a function on each of some items, several at a time."""
+    """Runs a function on each item, several at a time."""
 
     @property
     def parallelism(self) -> int:
-        """How many tasks run at once."""
+        """The number of tasks that run at once."""
 
     @property
     def retries(self) -> bool:
-        """Whether a task that failed is tried again."""
+        """Whether a failed task is repeated."""
 
     def run(
         self,
@@ -36,7 +36,7 @@ class TaskRunner(Protocol):
 
 
 class SparkRunner:
-    """Runs each item as a task of a Spark session, which is given this package; raises `JobError` as `ship` does."""
+    """Runs each item as a task of a Spark session, to which it ships this package; raises `JobError` as `ship` does."""
 
     def __init__(self, spark: "SparkSession") -> None:
         ship(spark)
@@ -49,7 +49,7 @@ class SparkRunner:
 
     @property
     def retries(self) -> bool:
-        """Return whether the session tries a task again that failed."""
+        """Return whether the session repeats a failed task."""
         return retries(self._spark)
 
     def run(

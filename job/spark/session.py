@@ -21,7 +21,7 @@ from job.spark.java import NO_JAVA, find_java
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# Four attempts a task: local mode has no retries unless it is asked for them.
+# Four attempts a task: local mode repeats no task unless its master says so.
 LOCAL_MASTER = "local[*,4]"
 
 
@@ -31,15 +31,24 @@ def local_session(
 ) -> Iterator["SparkSession"]:
     """Yield a session and stop it: under `spark-submit` the one it set up, else one that suits this machine.
 
+    Parameters
+    ----------
+    settings : Settings
+        `master` and `ui`.
+    log : Log
+        Where Spark's own messages go.
+    java_finder : callable
+        Returns the home of a Java that Spark runs on, or None.
+
     Raises
     ------
     JobError
         Where there is no Java that Spark runs on, or Spark does not start.
     """
-    from pyspark import SparkConf, SparkContext  # noqa: PLC0415 - half a second that refusing bad input need not wait
+    from pyspark import SparkConf, SparkContext  # noqa: PLC0415 - half a second, which refusing bad input need not wait for
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
-    if "PYSPARK_GATEWAY_PORT" in os.environ:  # started by spark-submit, which has set everything
+    if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit started this process and has set everything
         spark = SparkSession.builder.getOrCreate()
         try:
             yield spark
@@ -74,10 +83,10 @@ def local_session(
 
 @contextmanager
 def _interruptible(jvm: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """Have Ctrl-C end the JVM and come out as one KeyboardInterrupt.
+    """Have Ctrl-C end the JVM and raise one KeyboardInterrupt.
 
-    PySpark's own handler talks to the JVM in the middle of another talk with it, which breaks both and ends in anything
-    but a KeyboardInterrupt.
+    PySpark's own handler calls the JVM in the middle of another call, which breaks both and raises anything but a
+    KeyboardInterrupt.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -87,7 +96,7 @@ def _interruptible(jvm: "subprocess.Popen[bytes]") -> Iterator[None]:
     def end(*_: object) -> None:
         nonlocal interrupted
         interrupted = True
-        logging.disable()  # Py4J logs a traceback for each talk that is cut off
+        logging.disable()  # Py4J logs a traceback for each call that is cut off
         jvm.terminate()
         raise KeyboardInterrupt
 
@@ -105,7 +114,7 @@ def _interruptible(jvm: "subprocess.Popen[bytes]") -> Iterator[None]:
 
 
 def _end(gateway: Any) -> None:
-    """End the JVM with the session, so that another one in this process starts afresh and nothing outlives us."""
+    """End the JVM with the session, so that the next session of this process starts anew and nothing outlives it."""
     if gateway.proc.poll() is None:
         gateway.shutdown()
     gateway.proc.stdin.close()
@@ -122,7 +131,7 @@ def _local_options(settings: Settings) -> list[tuple[str, str]]:
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.memory": "1g",
-            # Few cores, short life: the serial collector and no profiling of hot code by the second compiler pay.
+            # With few cores and a short life, the serial collector without the second compiler is fastest.
             "spark.driver.extraJavaOptions": (
                 f"-Dlog4j2.configurationFile={log4j.as_uri()} -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
             ),
@@ -138,7 +147,7 @@ def _local_options(settings: Settings) -> list[tuple[str, str]]:
 
 @contextmanager
 def _followed(log: Log) -> Iterator[None]:
-    """While it lasts, show on stderr what is added to the log, if that was asked for."""
+    """Copy to stderr what is added to the log for the duration of the block, if the log is verbose."""
     if not log.verbose:
         yield
         return

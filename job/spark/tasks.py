@@ -1,4 +1,4 @@
-"""Functions and items in, Spark tasks run on a session, results out; what a worker knows of its task."""
+"""Functions and items in, Spark tasks run on a session, results out."""
 
 import gc
 import pickle
@@ -21,8 +21,8 @@ R = TypeVar("R")
 
 
 def first_attempt() -> bool:
-    """Tell, in a worker, whether its task has not been tried before."""
-    from pyspark import TaskContext  # noqa: PLC0415 - known to the worker only
+    """Return, in a worker, whether this is its task's first attempt."""
+    from pyspark import TaskContext  # noqa: PLC0415 - for workers only
 
     context = TaskContext.get()
     return context is None or context.attemptNumber() == 0
@@ -37,13 +37,22 @@ def run_tasks(
 ) -> list[R]:
     """Run a function on each item, one Spark task each, and return the results in the order of the items.
 
-    Only small things travel: the items in the tasks' closure, the results (pickled) to the driver. `done` is called
-    now and then with the summed weights of the finished items.
+    Parameters
+    ----------
+    spark : SparkSession
+    function : callable
+        Its results travel to the driver pickled, so they are small.
+    items : sequence
+        They travel in the tasks' closure, so they are small.
+    done : callable, optional
+        Receives, a few times a second, the summed weights of the finished items.
+    weight : callable
+        Returns the weight of an item.
 
     Raises
     ------
     RunError
-        When a task has failed at each of its attempts: the last line of what Python said in the worker.
+        When a task has failed at each of its attempts, with the error that Python raised in the worker.
     """
     if not items:
         return []
@@ -99,7 +108,7 @@ def _hasten_next_task() -> None:
         gc.freeze()
 
 
-# What a task hands to the driver: its number and a pickled result.
+# A task's answer to the driver: its number and a pickled result.
 RESULT_SCHEMA = "index long, result binary"
 
 
@@ -118,12 +127,12 @@ def collect_results(tasks: "DataFrame") -> list[tuple[int, Any]]:
         if type(error).__name__ in {"PythonException", "Py4JJavaError", "SparkException", "UnknownException"}:
             raise RunError(_last_words(str(error))) from error
         raise
-    # Pickles of our own workers, as all that Spark itself sends between Python processes.
+    # Our own workers made these pickles, as they make all that Spark sends between Python processes.
     return [(index, pickle.loads(result)) for index, result in zip(rows["index"], rows["result"], strict=True)]  # noqa: S301
 
 
 def _last_words(text: str) -> str:
-    """Return from Spark's report of a failed task the line in which Python names the error."""
+    """Return the line of Spark's report of a failed task in which Python names the error."""
     lines = [line.strip() for line in text.splitlines() if re.match(r"\s*[A-Za-z_][\w.]*(Error|Exception)\b.*:", line)]
     python = [line for line in lines if not line.startswith(("org.", "java.", "py4j."))]
     return f"a task failed: {(python or lines or text.strip().splitlines() or ['no reason given'])[-1]}"

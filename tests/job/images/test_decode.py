@@ -1,4 +1,4 @@
-"""Decoding, against Pillow by other routes and against colours known by hand."""
+"""Decoding, against Pillow by other routes and against colors known by hand."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ from job.images.decode import REASONS, DecodedImage, Rejected, decode
 from job.settings import Settings
 from tests.conftest import shared
 
-# Pillow warns of odd EXIF blocks and large pictures, and reads on; in a run its words go to the log.
+# Pillow warns of odd EXIF blocks and large images, and reads on; in a run its words go to the log.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning"),
     pytest.mark.filterwarnings("ignore:Palette images with Transparency:UserWarning"),
@@ -33,25 +33,25 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def scene(width: int = 60, height: int = 40) -> Image.Image:
-    """Return a smooth picture without symmetry, in which lossy formats lose little."""
+    """Return a smooth image without symmetry, in which lossy formats lose little."""
     y, x = np.mgrid[0:height, 0:width]
     bands = [255 * x / width, 255 * y / height, 255 * (x + y) / (width + height)]
     return Image.fromarray(np.stack(bands, axis=-1).astype(np.uint8))
 
 
 def square(image: Image.Image, side: int) -> Pixels:
-    """Return what Pillow makes of a picture that is RGB already."""
+    """Return what Pillow makes of an image that is RGB already."""
     return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC), np.int64)
 
 
-def farthest(picture: DecodedImage, expected: Pixels) -> int:
-    assert picture.pixels.dtype == np.uint8
-    assert picture.pixels.shape == expected.shape
-    return int(np.abs(picture.pixels.astype(np.int64) - expected).max())
+def farthest(decoded: DecodedImage, expected: Pixels) -> int:
+    assert decoded.pixels.dtype == np.uint8
+    assert decoded.pixels.shape == expected.shape
+    return int(np.abs(decoded.pixels.astype(np.int64) - expected).max())
 
 
-def colour(data: bytes) -> tuple[int, ...]:
-    """Return the one colour of a picture of one colour."""
+def color(data: bytes) -> tuple[int, ...]:
+    """Return the one color of an image of one color."""
     pixels = decode(data, 8).pixels.reshape(-1, 3)
     assert (pixels == pixels[0]).all()
     return tuple(pixels[0].tolist())
@@ -80,9 +80,9 @@ LOSSLESS: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", LOSSLESS)
 def test_lossless_formats_give_exactly_the_pixels_that_were_stored(name: str) -> None:
     kind, options = LOSSLESS[name]
-    picture = decode(encoded(scene(), kind, **options), 48)
-    assert farthest(picture, square(scene(), 48)) == 0
-    assert (picture.width, picture.height) == (60, 40)
+    decoded = decode(encoded(scene(), kind, **options), 48)
+    assert farthest(decoded, square(scene(), 48)) == 0
+    assert (decoded.width, decoded.height) == (60, 40)
 
 
 @pytest.mark.parametrize(
@@ -95,19 +95,19 @@ def test_lossless_formats_give_exactly_the_pixels_that_were_stored(name: str) ->
     ],
 )
 def test_lossy_formats_give_nearly_the_pixels_that_were_stored(kind: str, options: dict[str, Any], bound: int) -> None:
-    picture = decode(encoded(scene(), kind, **options), 48)
-    assert farthest(picture, square(scene(), 48)) <= bound
-    assert (picture.width, picture.height) == (60, 40)
+    decoded = decode(encoded(scene(), kind, **options), 48)
+    assert farthest(decoded, square(scene(), 48)) <= bound
+    assert (decoded.width, decoded.height) == (60, 40)
 
 
-def test_gray_and_black_and_white_pictures_have_three_equal_channels() -> None:
+def test_gray_and_black_and_white_images_have_three_equal_channels() -> None:
     gray = scene().convert("L")
     expected = np.repeat(square(gray, 48)[:, :, None], 3, axis=2)
     assert farthest(decode(encoded(gray, "PNG"), 48), expected) == 0
     assert farthest(decode(encoded(gray, "PPM"), 48), expected) == 0
     assert farthest(decode(encoded(gray, "JPEG", quality=98), 48), expected) <= 4
-    assert colour(encoded(Image.new("1", (9, 9), 1), "PNG")) == (255, 255, 255)
-    assert colour(encoded(Image.new("1", (9, 9), 0), "TIFF")) == (0, 0, 0)
+    assert color(encoded(Image.new("1", (9, 9), 1), "PNG")) == (255, 255, 255)
+    assert color(encoded(Image.new("1", (9, 9), 0), "TIFF")) == (0, 0, 0)
 
 
 def test_cmyk_is_read_with_ink_as_ink() -> None:
@@ -115,11 +115,11 @@ def test_cmyk_is_read_with_ink_as_ink() -> None:
         encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=98),
         encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "TIFF"),
     ):
-        np.testing.assert_allclose(colour(data), (255, 0, 0), atol=2)
-    np.testing.assert_allclose(colour(encoded(Image.new("CMYK", (16, 16), (0, 0, 0, 255)), "TIFF")), (0, 0, 0))
+        np.testing.assert_allclose(color(data), (255, 0, 0), atol=2)
+    np.testing.assert_allclose(color(encoded(Image.new("CMYK", (16, 16), (0, 0, 0, 255)), "TIFF")), (0, 0, 0))
 
 
-def test_palettes_give_the_colours_that_they_name() -> None:
+def test_palettes_give_the_colors_that_they_name() -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.putdata([0, 1])
@@ -134,48 +134,48 @@ def rgba(*values: int) -> Image.Image:
 
 def test_transparent_parts_are_white_and_half_transparent_ones_half_white() -> None:
     for kind, options in (("PNG", {}), ("WEBP", {"lossless": True, "exact": True}), ("TIFF", {})):
-        assert colour(encoded(rgba(255, 0, 0, 0), kind, **options)) == (255, 255, 255)
-        assert colour(encoded(rgba(255, 0, 0, 255), kind, **options)) == (255, 0, 0)
-        assert colour(encoded(rgba(0, 0, 0, 128), kind, **options)) == (127, 127, 127)
-    assert colour(encoded(Image.new("LA", (10, 10), (0, 0)), "PNG")) == (255, 255, 255)
-    assert colour(encoded(Image.new("LA", (10, 10), (0, 51)), "PNG")) == (204, 204, 204)
+        assert color(encoded(rgba(255, 0, 0, 0), kind, **options)) == (255, 255, 255)
+        assert color(encoded(rgba(255, 0, 0, 255), kind, **options)) == (255, 0, 0)
+        assert color(encoded(rgba(0, 0, 0, 128), kind, **options)) == (127, 127, 127)
+    assert color(encoded(Image.new("LA", (10, 10), (0, 0)), "PNG")) == (255, 255, 255)
+    assert color(encoded(Image.new("LA", (10, 10), (0, 51)), "PNG")) == (204, 204, 204)
 
 
-def test_the_colour_that_a_file_calls_transparent_is_white() -> None:
+def test_the_color_that_a_file_calls_transparent_is_white() -> None:
     image = Image.new("P", (10, 10), 1)
     image.putpalette([0, 0, 0, 0, 0, 255])
     for kind in ("PNG", "GIF"):
-        assert colour(encoded(image, kind, transparency=1)) == (255, 255, 255)
-        assert colour(encoded(image, kind, transparency=0)) == (0, 0, 255)
-    assert colour(encoded(Image.new("RGB", (10, 10), (1, 2, 3)), "PNG", transparency=(1, 2, 3))) == (255, 255, 255)
-    assert colour(encoded(Image.new("L", (10, 10), 7), "PNG", transparency=7)) == (255, 255, 255)
+        assert color(encoded(image, kind, transparency=1)) == (255, 255, 255)
+        assert color(encoded(image, kind, transparency=0)) == (0, 0, 255)
+    assert color(encoded(Image.new("RGB", (10, 10), (1, 2, 3)), "PNG", transparency=(1, 2, 3))) == (255, 255, 255)
+    assert color(encoded(Image.new("L", (10, 10), 7), "PNG", transparency=7)) == (255, 255, 255)
     for transparent, expected in ((256, 255), (257, 1)):
         data = png(
             1, 1, b"\0" + struct.pack(">H", 256), bits=16, kind=0, more=chunk(b"tRNS", struct.pack(">H", transparent))
         )
-        assert colour(data) == (expected,) * 3
+        assert color(data) == (expected,) * 3
 
 
 @pytest.mark.parametrize(("sample", "expected"), [(0, 0), (257, 1), (32768, 128), (33000, 128), (65535, 255)])
 def test_sixteen_bits_are_scaled_to_eight(sample: int, expected: int) -> None:
     gray = Image.fromarray(np.full((9, 9), sample, np.uint16))
     for kind in ("PNG", "TIFF"):
-        assert colour(encoded(gray, kind)) == (expected,) * 3
-    assert colour(b"P5 2 2 65535\n" + struct.pack(">4H", *[sample] * 4)) == (expected,) * 3
-    assert colour(png(1, 1, b"\0" + struct.pack(">3H", *[sample] * 3), bits=16, kind=2))[0] == pytest.approx(
+        assert color(encoded(gray, kind)) == (expected,) * 3
+    assert color(b"P5 2 2 65535\n" + struct.pack(">4H", *[sample] * 4)) == (expected,) * 3
+    assert color(png(1, 1, b"\0" + struct.pack(">3H", *[sample] * 3), bits=16, kind=2))[0] == pytest.approx(
         expected, abs=1
     )
 
 
 @pytest.mark.parametrize(("sample", "expected"), [(0.5, 128), (1.0, 255), (2.0, 2), (300.0, 255), (-1.0, 0)])
-def test_floating_point_pictures_are_taken_as_shares_or_as_bytes(sample: float, expected: int) -> None:
-    assert colour(encoded(Image.fromarray(np.full((9, 9), sample, np.float32)), "TIFF")) == (expected,) * 3
+def test_floating_point_images_are_taken_as_shares_or_as_bytes(sample: float, expected: int) -> None:
+    assert color(encoded(Image.fromarray(np.full((9, 9), sample, np.float32)), "TIFF")) == (expected,) * 3
 
 
-def test_the_first_picture_of_an_animation_counts() -> None:
+def test_the_first_image_of_an_animation_counts() -> None:
     first, second = Image.new("RGB", (10, 10), (255, 0, 0)), Image.new("RGB", (10, 10), (0, 0, 255))
     for kind, options in (("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {}), ("TIFF", {})):
-        assert colour(encoded(first, kind, save_all=True, append_images=[second], **options)) == (255, 0, 0)
+        assert color(encoded(first, kind, save_all=True, append_images=[second], **options)) == (255, 0, 0)
 
 
 # 32 x 16 pixels, left half (200, 30, 30), right half (30, 40, 200); x265 at quality 90 by way of pillow-heif.
@@ -192,9 +192,9 @@ G6D+OOrIpenAxb6GDtnB65RCTTO+lpfSVHYw
 
 
 def test_heic_is_read() -> None:
-    picture = decode(base64.b64decode(HEIC), 32)
-    assert (picture.width, picture.height) == (32, 16)
-    halves = picture.pixels[4:-4, 4:12], picture.pixels[4:-4, 20:28]
+    decoded = decode(base64.b64decode(HEIC), 32)
+    assert (decoded.width, decoded.height) == (32, 16)
+    halves = decoded.pixels[4:-4, 4:12], decoded.pixels[4:-4, 20:28]
     for half, expected in zip(halves, ((200, 30, 30), (30, 40, 200)), strict=True):
         np.testing.assert_allclose(half.reshape(-1, 3).mean(axis=0), expected, atol=6)
 
@@ -244,12 +244,12 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
         ("AVIF", {"quality": 98, "subsampling": "4:4:4"}, 8),
     ],
 )
-def test_pictures_are_turned_upright(kind: str, options: dict[str, Any], bound: int, orientation: int) -> None:
+def test_images_are_turned_upright(kind: str, options: dict[str, Any], bound: int, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     expected = Image.fromarray(np.ascontiguousarray(upright(np.asarray(scene()), orientation)))
-    picture = decode(encoded(scene(), kind, exif=exif, **options), 48)
-    assert farthest(picture, square(expected, 48)) <= bound
+    decoded = decode(encoded(scene(), kind, exif=exif, **options), 48)
+    assert farthest(decoded, square(expected, 48)) <= bound
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
@@ -265,8 +265,8 @@ def test_a_broken_exif_block_turns_nothing() -> None:
     block = exif.tobytes()
     in_letters = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHI4sI", 0x0112, 2, 4, b"six\0", 0)
     for broken in (block[: len(block) // 2], b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0rubbish", in_letters):
-        picture = decode(encoded(scene(), "JPEG", quality=98, subsampling=0, exif=broken), 48)
-        assert farthest(picture, square(scene(), 48)) <= 4
+        decoded = decode(encoded(scene(), "JPEG", quality=98, subsampling=0, exif=broken), 48)
+        assert farthest(decoded, square(scene(), 48)) <= 4
 
 
 BROKEN = {"broken.png": "not an image", "broken_data_stream.png": "damaged", "truncated_jpeg.jpg": "truncated"}
@@ -277,16 +277,16 @@ def odd() -> list[Path]:
 
 
 def test_eight_orientations_of_one_photo_come_out_the_same() -> None:
-    pictures = []
+    images = []
     for orientation in range(9):
         data = (shared("data/odd") / f"Landscape_{orientation}.jpg").read_bytes()
         turned = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-        picture = decode(data, 224, "exact")
-        assert farthest(picture, square(turned, 224)) <= 8  # the order of turning and resizing rounds differently
-        assert np.abs(picture.pixels.astype(np.int64) - square(turned, 224)).mean() < 0.2
-        pictures.append(picture.pixels.astype(np.int64))
-    for pixels in pictures[1:]:
-        assert np.abs(pixels - pictures[0]).mean() < 2  # each was compressed anew
+        decoded = decode(data, 224, "exact")
+        assert farthest(decoded, square(turned, 224)) <= 8  # the order of turning and resizing rounds differently
+        assert np.abs(decoded.pixels.astype(np.int64) - square(turned, 224)).mean() < 0.2
+        images.append(decoded.pixels.astype(np.int64))
+    for pixels in images[1:]:
+        assert np.abs(pixels - images[0]).mean() < 2  # each was compressed anew
 
 
 def test_every_odd_file_is_decoded_or_rejected_as_pillow_itself_finds_it() -> None:
@@ -298,10 +298,10 @@ def test_every_odd_file_is_decoded_or_rejected_as_pillow_itself_finds_it() -> No
         if fault:
             assert reason(data) == fault
             continue
-        picture = decode(data, 32)
+        decoded = decode(data, 32)
         usable += 1
-        assert picture.pixels.shape == (32, 32, 3)
-        assert (picture.width, picture.height) == image.size
+        assert decoded.pixels.shape == (32, 32, 3)
+        assert (decoded.width, decoded.height) == image.size
     assert (usable, len(files)) == (37, 40)
 
 
@@ -336,7 +336,7 @@ def test_a_webp_or_avif_that_ends_early_is_rejected(kind: str, share: float) -> 
     assert reason(data[: int(len(data) * share)]) in {"truncated", "damaged", "not an image"}
 
 
-def test_a_picture_with_too_many_pixels_is_rejected_before_memory_is_taken_for_it() -> None:
+def test_an_image_with_too_many_pixels_is_rejected_before_memory_is_taken_for_it() -> None:
     assert reason(png(60_000, 60_000, b"")) == "too many pixels"  # 10 GB, if it were decoded
     assert reason(png(1000, 1000, b""), max_pixels=999_999) == "too many pixels"
     assert reason(png(1000, 1000, b""), max_pixels=1_000_000) == "truncated"
@@ -361,7 +361,7 @@ def test_exact_is_plain_pillow_bit_for_bit_and_fast_is_near_it() -> None:
         assert difference.max() <= 8
 
 
-def test_fast_shrinks_no_picture_below_three_times_the_side_that_is_needed() -> None:
+def test_fast_shrinks_no_image_below_three_times_the_side_that_is_needed() -> None:
     noise = Image.effect_noise((512, 512), 80).convert("RGB")
     data = encoded(noise, "JPEG", quality=90)
     # A half is 256 = 3 x 85 + 1, a quarter 128 = 3 x 42 + 2.

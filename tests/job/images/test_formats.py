@@ -1,4 +1,4 @@
-"""Every mode in every format: usable exactly where Pillow's own load is, whole pictures and strips alike."""
+"""Every mode in every format: usable exactly where Pillow's own load is, whole images and strips alike."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ from job.settings import Settings
 from job.stages.featurize import featurize
 from tests.conftest import shared
 from tests.fuzz import pillow_reads
-from tests.job.images.test_decode import HEIC, colour, encoded, farthest, png, reason, scene, square
+from tests.job.images.test_decode import HEIC, color, encoded, farthest, png, reason, scene, square
 
 MODES = [
     *("1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "PA", "RGBX", "RGBa", "La"),
@@ -32,7 +32,7 @@ COMPRESSIONS = (None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "group3", "g
 
 
 def made(mode: str, width: int = 60, height: int = 40) -> Image.Image:
-    """Return a picture of a mode, noise where no conversion leads to it."""
+    """Return an image of a mode, noise where no conversion leads to it."""
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     base = Image.fromarray(noise)
     if mode == "LAB":
@@ -80,7 +80,7 @@ def test_every_mode_in_every_format_is_usable_where_pillow_reads_it(capfd: pytes
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("transparent", [None, 7, b"\0\xff", (1, 2, 3)], ids=str)
-def test_large_pictures_come_out_of_strips_as_whole(mode: str, transparent: Any) -> None:
+def test_large_images_come_out_of_strips_as_whole(mode: str, transparent: Any) -> None:
     image = made(mode)
     if transparent is not None:
         image.info["transparency"] = transparent
@@ -92,7 +92,7 @@ def test_large_pictures_come_out_of_strips_as_whole(mode: str, transparent: Any)
     assert whole.shape == (16, 16, 3)
 
 
-def test_a_floating_point_picture_has_one_scale_for_all_its_strips() -> None:
+def test_a_floating_point_image_has_one_scale_for_all_its_strips() -> None:
     samples = np.full((40, 60), 0.5, np.float32)
     samples[-1] = 200
     data = encoded(Image.fromarray(samples), "TIFF")
@@ -106,7 +106,7 @@ def test_pnm_of_every_depth(value: int) -> None:
     width = 1 if value < 256 else 2
     for share in (0, 1):
         data = b"P5 4 4 %d\n" % max(value, 1) + (share * max(value, 1)).to_bytes(width, "big") * 16
-        assert colour(data) == (255 * share,) * 3
+        assert color(data) == (255 * share,) * 3
     for broken in (b"P5 4 4 0\n" + bytes(16), b"P5 4 4 65536\n" + bytes(64), b"P5 0 4 255\n", b"P6 4 4\n"):
         assert not pillow_reads(broken)
         assert not status(broken, "fast")
@@ -160,7 +160,7 @@ def test_a_size_that_libheif_does_not_believe_is_too_many_pixels() -> None:
     assert reason(bytes(data)) == "too many pixels"
 
 
-def test_memory_that_is_short_is_not_the_pictures_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_is_short_is_not_the_images_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(scene(), "PNG")
     for error in (MemoryError(), OSError("decoder error -9: out of memory error"), RuntimeError("Out of memory")):
 
@@ -201,17 +201,17 @@ print(most() - before)
         ("WEBP", "RGB", 12),
     ],
 )
-def test_decoding_holds_one_picture_at_a_time(tmp_path: Path, kind: str, mode: str, bytes_a_pixel: int) -> None:
+def test_decoding_holds_one_image_at_a_time(tmp_path: Path, kind: str, mode: str, bytes_a_pixel: int) -> None:
     side = 3000
     image = Image.new("RGB", (side, side), (1, 2, 3)).convert("L" if mode == "I;16" else mode)
     if mode == "I;16":
         image = Image.fromarray(np.zeros((side, side), np.uint16))
     options = {"lossless": True, "quality": 0, "method": 0} if kind == "WEBP" else {}
-    (tmp_path / "picture").write_bytes(encoded(image, kind, **options))
+    (tmp_path / "image").write_bytes(encoded(image, kind, **options))
     done = subprocess.run(
-        [sys.executable, "-c", PEAK, str(tmp_path / "picture")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", PEAK, str(tmp_path / "image")], capture_output=True, text=True, check=True
     )
-    raw = side * side * 4 if kind == "TIFF" else 0  # the file itself, as large as the picture
+    raw = side * side * 4 if kind == "TIFF" else 0  # the file itself, as large as the image
     assert int(done.stdout) < bytes_a_pixel * side * side + raw + (24 << 20)
 
 

@@ -16,7 +16,7 @@ from tests import fuzz
 from tests.job.images.test_decode import HEIC
 
 
-def test_broken_pictures_neither_crash_nor_hang_and_end_as_pillow_itself_finds_them() -> None:
+def test_broken_images_neither_crash_nor_hang_and_end_as_pillow_itself_finds_them() -> None:
     outcomes, wrong = fuzz.fuzz(250, seed=7, heic=base64.b64decode(HEIC))
     assert wrong == []
     assert outcomes.total() == 250

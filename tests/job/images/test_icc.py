@@ -1,4 +1,4 @@
-"""Embedded colour profiles, made here byte by byte, against colour arithmetic in floating point."""
+"""Embedded color profiles, made here byte by byte, against color arithmetic in floating point."""
 
 import io
 import struct
@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from job.images import icc as colour
+from job.images import icc
 from job.images.decode import decode
 from tests.job.images.test_decode import encoded, farthest, scene, square
 
@@ -84,14 +84,14 @@ def curve(linear: Array) -> Array:
 
 
 def lab_shown(lab: tuple[float, float, float]) -> Array:
-    """Return the sRGB bytes of a colour in CIELAB under D50."""
+    """Return the sRGB bytes of a color in CIELAB under D50."""
     y = (lab[0] + 16) / 116
     cubes = [y + lab[1] / 500, y, y - lab[2] / 200]
     linear = [value**3 if value > 6 / 29 else 3 * (6 / 29) ** 2 * (value - 4 / 29) for value in cubes]
     return curve(np.clip(np.linalg.inv(SRGB) @ (np.array(linear) * [0.9642, 1, 0.8249]), 0, 1))
 
 
-COLOURS = [(200, 100, 50), (90, 160, 60), (30, 60, 200), (128, 128, 128), (255, 255, 255), (0, 0, 0), (250, 240, 20)]
+COLORS = [(200, 100, 50), (90, 160, 60), (30, 60, 200), (128, 128, 128), (255, 255, 255), (0, 0, 0), (250, 240, 20)]
 
 
 @pytest.mark.parametrize(("primaries", "exponent"), [(DISPLAY_P3, 2.2), (ADOBE, 2.19921875)], ids=["P3", "Adobe"])
@@ -99,11 +99,11 @@ COLOURS = [(200, 100, 50), (90, 160, 60), (30, 60, 200), (128, 128, 128), (255, 
 def test_a_profile_is_brought_to_srgb(kind: str, primaries: Array, exponent: float) -> None:
     embedded = rgb_profile(primaries, exponent)
     options = {"lossless": True} if kind == "WEBP" else {}
-    for stored in COLOURS:
+    for stored in COLORS:
         data = encoded(Image.new("RGB", (9, 9), stored), kind, icc_profile=embedded, **options)
         np.testing.assert_allclose(decode(data, 4).pixels[0, 0], shown(stored, primaries, exponent), atol=2)
-    # A test with colours that every space shows alike would prove nothing.
-    assert np.abs(shown(COLOURS[1], primaries, exponent) - COLOURS[1]).max() > 15
+    # A test with colors that every space shows alike would prove nothing.
+    assert np.abs(shown(COLORS[1], primaries, exponent) - COLORS[1]).max() > 15
 
 
 def test_jpeg_palette_and_transparency_have_their_profiles_applied_as_well() -> None:
@@ -144,7 +144,7 @@ def test_inks_look_as_their_press_prints_them(kind: str) -> None:
     assert (decode(paper, 4).pixels >= 253).all()
 
 
-def test_lab_pictures_have_the_colours_that_they_name() -> None:
+def test_lab_images_have_the_colors_that_they_name() -> None:
     for lab in ((60, -35, -45), (50, 60, 20), (90, -5, 60), (100, 0, 0)):
         stored = (round(lab[0] * 2.55), lab[1] + 128, lab[2] + 128)
         data = encoded(Image.new("LAB", (9, 9), stored), "TIFF")
@@ -163,17 +163,17 @@ IGNORED = {
     "cut short": WHOLE[: len(WHOLE) // 2],
     "header only": WHOLE[:128],
     "tags past the end": WHOLE[:132] + b"\xff" * 48 + WHOLE[180:],
-    "no colours": profile(b"mntr", b"RGB ", b"XYZ ", {}),
+    "no colors": profile(b"mntr", b"RGB ", b"XYZ ", {}),
     "of gray": gray_profile(1.0),
     "of inks": cmyk_profile(),
     "a link between two devices": profile(b"link", b"RGB ", b"RGB ", {}),
-    "huge": WHOLE + bytes(colour.MAX_PROFILE_BYTES),
+    "huge": WHOLE + bytes(icc.MAX_PROFILE_BYTES),
 }
 
 
 @pytest.mark.parametrize("name", IGNORED)
 def test_a_profile_that_cannot_be_used_is_ignored(name: str) -> None:
-    # In a PNG Pillow itself takes no profile above 1 MB, and rejects the picture.
+    # In a PNG Pillow itself takes no profile above 1 MB, and rejects the image.
     for kind in ("TIFF" if name == "huge" else "PNG", "JPEG"):
         options = {} if kind != "JPEG" else {"quality": 98, "subsampling": 0}
         if kind == "JPEG" and name == "huge":
@@ -182,7 +182,7 @@ def test_a_profile_that_cannot_be_used_is_ignored(name: str) -> None:
         assert farthest(decode(data, 48), square(scene(), 48)) <= (0 if kind != "JPEG" else 4)
 
 
-def test_a_profile_of_rgb_is_ignored_in_pictures_of_gray_and_of_inks() -> None:
+def test_a_profile_of_rgb_is_ignored_in_images_of_gray_and_of_inks() -> None:
     for image in (scene().convert("L"), scene().convert("CMYK")):
         plain = decode(encoded(image, "TIFF"), 48)
         found = decode(encoded(image, "TIFF", icc_profile=WHOLE), 48)
@@ -191,14 +191,14 @@ def test_a_profile_of_rgb_is_ignored_in_pictures_of_gray_and_of_inks() -> None:
 
 def test_a_transform_is_made_once_a_profile() -> None:
     data = encoded(scene(), "PNG", icc_profile=rgb_profile(DISPLAY_P3, 1.8))
-    colour._transform.cache_clear()
+    icc._transform.cache_clear()
     for _ in range(5):
         decode(data, 32)
-    assert colour._transform.cache_info()[:2] == (4, 1)
+    assert icc._transform.cache_info()[:2] == (4, 1)
     # Profiles of an archive with many kinds of them do not pile up.
     for index in range(20):
         decode(encoded(scene(), "PNG", icc_profile=rgb_profile(ADOBE, 1.5 + index / 20)), 32)
-    assert colour._transform.cache_info().currsize <= 8
+    assert icc._transform.cache_info().currsize <= 8
 
 
 def test_the_profiles_of_the_tests_are_what_pillow_takes_them_for() -> None:

@@ -45,20 +45,20 @@ def test_a_later_task_of_a_worker_begins_without_reading_sparks_own_archives(spa
         assert kept is archive.endswith(("/pyspark.zip", "-src.zip")), archive
 
 
-def test_what_is_done_is_told_with_its_weight(spark: SparkSession) -> None:
-    told: list[int] = []
+def test_finished_items_are_reported_with_their_weight(spark: SparkSession) -> None:
+    reported: list[int] = []
     threads = threading.active_count()
-    run_tasks(spark, lambda item: item, [10, 20, 30], told.append, weight=lambda item: item)
-    assert told[-1] == 60
-    assert told == sorted(told)
-    assert set(told) <= {0, 10, 20, 30, 40, 50, 60}
+    run_tasks(spark, lambda item: item, [10, 20, 30], reported.append, weight=lambda item: item)
+    assert reported[-1] == 60
+    assert reported == sorted(reported)
+    assert set(reported) <= {0, 10, 20, 30, 40, 50, 60}
     assert threading.active_count() <= threads + 1
 
 
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ValueError("the 3rd picture: bad"), "a task failed: ValueError: the 3rd picture: bad"),
+        (ValueError("the 3rd image: bad"), "a task failed: ValueError: the 3rd image: bad"),
         (OSError(5, "no space", "/x"), "a task failed: OSError: [Errno 5] no space: '/x'"),
         (KeyError("a;b"), "a task failed: KeyError: 'a;b'"),
         (
@@ -70,7 +70,7 @@ def test_what_is_done_is_told_with_its_weight(spark: SparkSession) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_an_error_in_a_task_is_told_in_one_line_of_its_own_words(
+def test_an_error_in_a_task_is_reported_in_one_line_of_its_own_words(
     spark: SparkSession, error: Exception, words: str
 ) -> None:
     ship(spark)

@@ -139,9 +139,9 @@ def test_a_refusal_is_raised_at_once_and_names_address_and_permission(
         ask(address)
     assert caught.value.filename == address
     code = "403" if method == "HEAD" else "AccessDenied"
-    told = str(caught.value.strerror)
-    assert told.startswith(f"S3 refuses {operation} ({code}): the permission {permission}")
-    assert told.endswith("is missing")
+    text = str(caught.value.strerror)
+    assert text.startswith(f"S3 refuses {operation} ({code}): the permission {permission}")
+    assert text.endswith("is missing")
     assert faulty.injected[Fault.DENIED] == 1
 
 
@@ -154,10 +154,10 @@ def test_a_bucket_that_may_not_be_listed_can_still_be_read(faulty: FaultyS3, mot
 
 def test_what_the_service_itself_says_is_missing_comes_before_what_is_usual() -> None:
     said = "User: arn:aws:sts::1:x is not authorized to perform: kms:Decrypt on the resource associated"
-    told = refusal("s3://b/k", "GetObject", "AccessDenied", said).strerror
-    assert told == "S3 refuses GetObject (AccessDenied): the permission kms:Decrypt is missing"
-    told = refusal("s3://b/k", "GetObject", "InvalidObjectState", "").strerror
-    assert told == "S3 refuses GetObject (InvalidObjectState): it is archived, and has to be restored first"
+    text = refusal("s3://b/k", "GetObject", "AccessDenied", said).strerror
+    assert text == "S3 refuses GetObject (AccessDenied): the permission kms:Decrypt is missing"
+    text = refusal("s3://b/k", "GetObject", "InvalidObjectState", "").strerror
+    assert text == "S3 refuses GetObject (InvalidObjectState): it is archived, and has to be restored first"
 
 
 @pytest.mark.parametrize("fault", [Fault.SLOW_DOWN, Fault.RESET, Fault.SILENT, Fault.TRUNCATED])
