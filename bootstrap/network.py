@@ -1,6 +1,5 @@
 """Keras' MobileNetV2: built, given weights, exported for LiteRT, the export checked. Loading this loads TensorFlow."""
 
-import itertools
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bootstrap.sample import FRUITS, SIDES, render_images
+from bootstrap.sample import render_images
 from job.errors import JobError
 from job.features.extractor import FeatureExtractor
 from job.features.model import read_model
@@ -154,8 +153,7 @@ def check(model: Any, folder: Path) -> None:
         Where max|a - b| / max|b| over all features exceeds 1e-4.
     """
     size = int(model.input_shape[1])
-    chosen = itertools.islice(render_images(), 0, None, FRUITS * SIDES)  # one of each label
-    pixels = np.stack([decode(data, size).pixels for _, data in chosen])
+    pixels = np.stack([decode(data, size).pixels for _, data in render_images(fruits=1, sides=1)])  # one a label
     wanted = np.asarray(model(pixels.astype(np.float32) / 127.5 - 1, training=False))
     with silenced():  # LiteRT names its delegate
         extractor = FeatureExtractor(read_model(str(folder)))

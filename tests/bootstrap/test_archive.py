@@ -15,7 +15,7 @@ import pyspark
 import pytest
 
 from bootstrap.archive import WHEELS, build_archive
-from bootstrap.archive_check import JOB, ROOT, Host, check_archive, find_python, unpack
+from bootstrap.archive_check import JOB, ROOT, Host, check_archive, find_python
 from bootstrap.smoke_test import SERVICES
 from job.errors import JobError
 from job.spark.java import find_java
@@ -34,13 +34,9 @@ def python() -> str:
 
 
 @pytest.fixture(scope="session")
-def elf(built: Path) -> bytes:
+def elf(dependencies: Path) -> bytes:
     """Return a real library of a wheel: a small one, of C++."""
-    with tarfile.open(built / NAME) as tar:
-        name = next(name for name in tar.getnames() if "numpy/fft/_pocketfft_umath" in name)
-        content = tar.extractfile(name)
-        assert content is not None
-        return content.read()
+    return next(dependencies.glob("numpy/fft/_pocketfft_umath*")).read_bytes()
 
 
 def pack(path: Path, files: dict[str, bytes]) -> Path:
@@ -70,11 +66,12 @@ def test_archive_is_small_and_tells_nothing_of_its_making(built: Path) -> None:
     assert distributions == {f"{name.replace('-', '_')}-{version}.dist-info" for name, version in pinned}
 
 
-def test_a_whole_run_works_from_the_two_archives_and_spark_alone(built: Path, python: str, tmp_path: Path) -> None:
+def test_a_whole_run_works_from_the_two_archives_and_spark_alone(
+    built: Path, dependencies: Path, python: str, tmp_path: Path
+) -> None:
     """As on EMR: what Spark's workers import themselves (pandas) shows only here."""
     java = find_java()
     assert java
-    unpack(built / NAME, tmp_path / "deps")
     (tmp_path / "spark").mkdir()
     packages = Path(pyspark.__file__).parents[1]
     for name in ("pyspark", "py4j"):
@@ -97,7 +94,7 @@ def test_a_whole_run_works_from_the_two_archives_and_spark_alone(built: Path, py
             "PATH": os.defpath,
             "HOME": str(tmp_path),
             "JAVA_HOME": str(java),
-            "PYTHONPATH": f"{tmp_path}/deps:{built}/job.zip:{tmp_path}/spark",
+            "PYTHONPATH": f"{dependencies}:{built}/job.zip:{tmp_path}/spark",
         },
         capture_output=True,
         text=True,
@@ -107,11 +104,10 @@ def test_a_whole_run_works_from_the_two_archives_and_spark_alone(built: Path, py
     assert "6 ok, 0 rejected" in done.stdout + done.stderr
 
 
-def test_botocore_asks_no_service_for_credentials_whose_description_was_left_out(built: Path) -> None:
-    with tarfile.open(built / NAME) as tar:
-        sources = [m for m in tar if re.fullmatch(r"(botocore|boto3|s3transfer)/[^/]+\.py", m.name)]
-        text = "\n".join(content.read().decode() for m in sources if (content := tar.extractfile(m)))
-        kept = {name.split("/")[2] for name in tar.getnames() if re.match(r"botocore/data/[^/]+/", name)}
+def test_botocore_asks_no_service_for_credentials_whose_description_was_left_out(dependencies: Path) -> None:
+    sources = [path for name in ("botocore", "boto3", "s3transfer") for path in (dependencies / name).glob("*.py")]
+    text = "\n".join(path.read_text() for path in sources)
+    kept = {folder.name for folder in (dependencies / "botocore/data").iterdir() if folder.is_dir()}
     asked = set(re.findall(r"(?:client_creator\(|create_client\(|nested_client\([\w.]+,)\s*['\"]([\w-]+)['\"]", text))
     assert {"s3", "sts", "sso", "sso-oidc", "signin"} <= asked
     assert asked <= set(SERVICES)

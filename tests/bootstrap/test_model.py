@@ -11,11 +11,11 @@ import pytest
 from bootstrap import model as models
 from bootstrap.embedded.evaluation import leave_one_out
 from bootstrap.model import EMBEDDED_FOLDER, ModelSpec, make
-from bootstrap.sample import render_images
 from job.errors import JobError
 from job.features.extractor import FeatureExtractor
 from job.features.model import read_model
 from job.images.decode import decode
+from tests.bootstrap.conftest import Sample
 
 
 def test_embedded_folder_is_whole_and_small() -> None:
@@ -28,9 +28,9 @@ def test_embedded_folder_is_whole_and_small() -> None:
     assert len(whole.tflite) + len(whole.json) <= 2_000_000
 
 
-def test_embedded_model_tells_fruit_apart() -> None:
+def test_embedded_model_tells_fruit_apart(sample_images: Sample) -> None:
     extractor = FeatureExtractor(read_model(str(EMBEDDED_FOLDER)))
-    chosen = [(name.split("/")[0], data) for name, data in render_images()][::6]
+    chosen = [(name.split("/")[0], data) for name, data in sample_images[::6]]
     features = np.stack([extractor.extract(decode(data, 224).pixels) for _, data in chosen])
     assert leave_one_out(features, [label for label, _ in chosen]) > 0.9
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -16,11 +15,11 @@ import numpy as np
 import pytest
 
 from bootstrap.model import EMBEDDED_FOLDER, ModelSpec, make
-from bootstrap.sample import render_images
 from job.errors import JobError
 from job.features.extractor import FeatureExtractor
 from job.features.model import read_model
 from job.images.decode import decode
+from tests.bootstrap.conftest import Sample
 
 network = pytest.importorskip("bootstrap.network", reason="TensorFlow is not installed", exc_type=ImportError)
 
@@ -71,7 +70,7 @@ def test_weights_of_each_format_are_read(name: str, keras_model: Any, weights: P
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_export_gives_what_keras_gives(keras_model: Any, weights: Path, tmp_path: Path) -> None:
+def test_export_gives_what_keras_gives(keras_model: Any, weights: Path, sample_images: Sample, tmp_path: Path) -> None:
     made, anew = make(ModelSpec(str(weights), ALPHA, SIZE), tmp_path / "m")
     assert anew
     written = json.loads((tmp_path / "m" / "model.json").read_text())
@@ -80,7 +79,7 @@ def test_export_gives_what_keras_gives(keras_model: Any, weights: Path, tmp_path
     assert written["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m"]
     extractor = FeatureExtractor(read_model(str(tmp_path / "m")))
-    chosen = [data for _, data in itertools.islice(render_images(), 7, None, 40)]
+    chosen = [data for _, data in sample_images[7::40]]
     pixels = np.stack([decode(data, SIZE).pixels for data in chosen])
     wanted = keras_model.predict(pixels / np.float32(127.5) - 1, verbose=0)
     got = np.stack([extractor.extract(each) for each in pixels])
