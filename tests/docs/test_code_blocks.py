@@ -115,22 +115,23 @@ def run(folder: Path, script: str) -> str:
 
 
 @cache
-def help_of(folder: Path, command: str) -> str:
-    return run(folder, f"cd {ROOT} && {command} --help")
+def help_of(folder: Path, words: tuple[str, ...]) -> str:
+    """Return the help of the command that these words start: its page of the reference, or what it prints."""
+    if words[0] == "fruits":
+        return (ROOT / "docs/reference" / f"{words[1]}.md").read_text()
+    return run(folder, f"cd {ROOT} && {shlex.join(words)} --help")
 
 
 def compare(folder: Path, command: str) -> None:
     """Look up each option of a command line in the help of its command."""
     words = shlex.split(command)
-    flags = [word.split("=")[0] for word in words if word.startswith("-") and word != "-m"]
-    if words[0] == "python":
-        verb = [word for word in words[3:4] if not word.startswith("-")]
-        name = " ".join([*words[:3], *verb])
-    else:
-        verbs = [word for word in words[1:3] if word.isalpha()]
-        name = " ".join(["fruits", *verbs])
-    text = help_of(folder, name)
-    assert [flag for flag in flags if not re.search(rf"{flag}\b", text)] == [], name
+    own = 2 if words[0] == "fruits" else 3  # fruits run; python -m module
+    verb = [word for word in words[own : own + 1] if word.isalpha()]
+    text = help_of(folder, tuple(words[:own] if words[0] == "fruits" else words[:own] + verb))
+    if words[:2] == ["fruits", "submit"] and verb:
+        text = text.split(f"## {verb[0]}\n")[1].split("\n## ")[0]
+    options = [word.split("=")[0] for word in words[own:] if word.startswith("-")]
+    assert [option for option in options if not re.search(rf"{option}(?![\w-])", text)] == [], text
 
 
 @pytest.fixture(scope="module")
