@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from benchmarks.harness import Bench
 from bootstrap.model import IMAGENET_SIZES
 from job.errors import JobError
-from job.images.decode import Rejected, decode
+from job.images.decode import decode
+from job.images.rejection import Rejected
 from job.settings import Settings
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pyarrow as pa
 
 from job import storage
-from job.images.decode import Rejected
+from job.images.rejection import Rejected
 from job.results.csv_files import csv_text
 from job.settings import DEFAULT_MAX_PIXELS
 from lookup.page import page_file

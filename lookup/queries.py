@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from job import storage
-from job.images.decode import Rejected
+from job.images.rejection import Rejected
 from job.progress import Progress
 from lookup.classifier import Neighbor, Prediction
 from lookup.embed import EmbedderPool, Embedding, Pipeline

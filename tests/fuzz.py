@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from job.images.decode import DECODER_CRASHED, OVER_MEMORY, OVER_TIME, REASONS, TOO_MANY_PIXELS, DecodedImage, Rejected
+from job.images.decode import DecodedImage
+from job.images.rejection import DECODER_CRASHED, OVER_MEMORY, OVER_TIME, REASONS, TOO_MANY_PIXELS, Rejected
 from job.images.sandbox import DecodeOptions, Decoder
 
 ODD = Path(__file__).resolve().parents[2] / "shared" / "data" / "odd"

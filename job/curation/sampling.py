@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from job import storage
 from job.curation.draw import HashedImage, path_hash
-from job.images.decode import Rejected
 from job.images.fetch import prefetch
 from job.images.listing import ListedImage
+from job.images.rejection import Rejected
 from job.images.sandbox import DecodeOptions, Decoder
 from job.settings import Settings
 from job.spark.capacity import parallelism

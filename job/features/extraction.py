@@ -23,9 +23,9 @@ from job.features.table import BATCH_ROWS, OK, REJECTED, SCHEMA, features_writer
 from job.features.wave import DataFile
 from job.features.wave_plan import Slice
 from job.images.color_histogram import color_histogram
-from job.images.decode import Rejected
 from job.images.fetch import READ_AHEAD, ReadAhead, check_readable, prefetch
 from job.images.listing import ListedImage
+from job.images.rejection import Rejected
 from job.images.sandbox import DecodeOptions, Decoder
 from job.spark.tasks import first_attempt
 

@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from job.compat import free_webp_decoder
 from job.images import icc
+from job.images.rejection import DAMAGED, NOT_AN_IMAGE, TOO_MANY_PIXELS, TRUNCATED, ZERO_BYTES, Rejected
 from job.settings import DEFAULT_MAX_PIXELS
 
 # One task has one core: threads would only add memory.
@@ -21,30 +22,6 @@ Image.init()
 
 # Part of the fingerprint: raise it whenever the same bytes would give other pixels, or another color histogram.
 DECODER_VERSION = 3
-
-# The closed list of reasons for which an image is rejected.
-ZERO_BYTES = "zero bytes"
-NOT_AN_IMAGE = "not an image"
-TRUNCATED = "truncated"
-DAMAGED = "damaged"
-TOO_MANY_PIXELS = "too many pixels"
-DECODER_CRASHED = "decoder crashed"
-OVER_TIME = "over the time bound"
-OVER_MEMORY = "over the memory bound"
-GONE = "gone"
-NAME_NOT_UTF8 = "name not UTF-8"
-REASONS = (
-    ZERO_BYTES,
-    NOT_AN_IMAGE,
-    TRUNCATED,
-    DAMAGED,
-    TOO_MANY_PIXELS,
-    DECODER_CRASHED,
-    OVER_TIME,
-    OVER_MEMORY,
-    GONE,
-    NAME_NOT_UTF8,
-)
 
 # Pillow hands EPS to Ghostscript, which runs the program in the file: too dangerous for unknown files.
 REFUSED_FORMATS = ("EPS",)
@@ -70,15 +47,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-class Rejected(Exception):  # noqa: N818 - an answer, not a fault
-    """An image that cannot be used: `reason` from `REASONS`, `error` in free text."""
-
-    def __init__(self, reason: str, error: str) -> None:
-        super().__init__(f"{reason}: {error}")
-        self.reason = reason
-        self.error = error
 
 
 @dataclass(frozen=True)

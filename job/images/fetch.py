@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from job import storage
 from job.errors import RunError
-from job.images.decode import GONE, NAME_NOT_UTF8, OVER_MEMORY, Rejected
 from job.images.listing import ListedImage
+from job.images.rejection import GONE, NAME_NOT_UTF8, OVER_MEMORY, Rejected
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from job import storage
-from job.images.decode import NAME_NOT_UTF8
 from job.images.listing import ListedImage, Listing, write_parts
+from job.images.rejection import NAME_NOT_UTF8
 from job.settings import Settings
 from job.spark.capacity import parallelism
 from job.spark.tasks import run_tasks

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from job import storage
 from job.errors import JobError
-from job.images.decode import GONE
 from job.images.listing import ListedImage, Listing, write_parts
+from job.images.rejection import GONE
 from job.spark.tasks import run_tasks
 
 if TYPE_CHECKING:

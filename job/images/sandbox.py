@@ -23,7 +23,8 @@ from typing import IO, Any
 import numpy as np
 
 from job.compat import decode_avif_in_one_thread
-from job.images.decode import DECODER_CRASHED, OVER_MEMORY, OVER_TIME, DecodedImage, Rejected, decode
+from job.images.decode import DecodedImage, decode
+from job.images.rejection import DECODER_CRASHED, OVER_MEMORY, OVER_TIME, Rejected
 
 # The child ends itself when its time is over; if it cannot even do that, it is killed this much later.
 GRACE_SECONDS = 5.0

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from job.images.decode import Rejected
+from job.images.rejection import Rejected
 
 MISSING_PHOTO = "send one photo as multipart/form-data, in a field called image"
 PHOTO_FIELDS = ("image", "picture")

@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from job.images.decode import REASONS, DecodedImage, Rejected, decode
+from job.images.decode import DecodedImage, decode
+from job.images.rejection import REASONS, Rejected
 from job.settings import Settings
 from tests.conftest import shared
 

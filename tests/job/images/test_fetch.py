@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from job import storage
-from job.images.decode import GONE, Rejected
 from job.images.fetch import READ_AHEAD, ReadAhead, _requests, prefetch
 from job.images.listing import ListedImage
+from job.images.rejection import GONE, Rejected
 
 MEGABYTE = 1 << 20
 

@@ -17,7 +17,8 @@ from pyspark.sql import SparkSession
 
 from job.features.table import read_features
 from job.images import decode as decoding
-from job.images.decode import Rejected, decode
+from job.images.decode import decode
+from job.images.rejection import Rejected
 from job.settings import Settings
 from job.stages.featurize import featurize
 from tests.conftest import shared

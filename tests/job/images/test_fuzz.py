@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from job.images.decode import REASONS, DecodedImage, Rejected, decode
+from job.images.decode import DecodedImage, decode
+from job.images.rejection import REASONS, Rejected
 from job.images.sandbox import Decoder
 from tests import fuzz
 from tests.job.images.test_decode import HEIC

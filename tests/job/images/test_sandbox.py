@@ -22,7 +22,8 @@ from pyspark.sql import SparkSession
 from job.features.snapshot import Counts
 from job.features.table import read_features
 from job.images import sandbox
-from job.images.decode import DecodedImage, Rejected, decode
+from job.images.decode import DecodedImage, decode
+from job.images.rejection import Rejected
 from job.images.sandbox import DecodeOptions, Decoder
 from job.settings import Settings
 from job.stages.featurize import featurize
