@@ -121,7 +121,7 @@ def index_page() -> str:
     rows = [f"| [`{command_title(command)}`]({command.name}.md) | {command.summary} |" for command in COMMANDS]
     pages = "\n".join(command.name for command in COMMANDS)
     return (
-        f"{NOTE}\n# Commands\n\nEvery command has `--help` and `--version`.\n\n"
+        f"{NOTE}\n# Commands\n\nEvery command has `--help`. `fruits --version` prints the version.\n\n"
         "| command | what it does |\n|---|---|\n" + "\n".join(rows) + f"\n\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
     )
 

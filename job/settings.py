@@ -59,7 +59,7 @@ class Settings:
     )
     decode_seconds: float = option(
         60.0,
-        "reject an image that takes longer than this to decode; one that hangs costs the run twice this time",
+        "reject an image that takes more seconds than this to decode; one that hangs costs the run twice this time",
         FEATURIZE,
         unit="seconds",
         low=1,
@@ -67,7 +67,7 @@ class Settings:
     )
     decode_megabytes: int | None = option(
         None,
-        "reject an image that needs more memory than this to decode; without it the limit is"
+        "reject an image that needs more megabytes of memory than this to decode; without it the limit is"
         f" {DECODE_BYTES_A_PIXEL} bytes for each of --max-pixels plus {DECODE_SPARE_MEGABYTES} MB",
         FEATURIZE,
         unit="MB",
@@ -76,12 +76,12 @@ class Settings:
     )
     retry_rejected: bool = option(
         False,
-        "try images again that an earlier run rejected; without it only those that changed, or whose settings did",
+        "retry every image that an earlier run rejected; without it, only if the image or the settings have changed",
         FEATURIZE,
     )
     wave_seconds: float = option(
         180.0,
-        "time between two commits: a killed run loses at most this much work",
+        "seconds between two commits: a killed run loses at most this much work",
         FEATURIZE,
         unit="seconds",
         low=1,
@@ -89,7 +89,7 @@ class Settings:
     )
     components: int | None = option(
         None,
-        f"number of principal components to keep; {DEFAULT_COMPONENTS} where --variance is not given either",
+        f"number of principal components to keep; {DEFAULT_COMPONENTS} unless --variance is given",
         REDUCE,
         low=1,
     )
