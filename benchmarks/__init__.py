@@ -1,1 +1,1 @@
-"""Claims of speed, each as a command that prints what backs it."""
+"""Claims of speed and quality, each as a command that prints the figures behind it."""

@@ -15,7 +15,7 @@ SIZES = ((100, 100, 2_000), (1_152, 864, 400), (4_000, 3_000, 100))
 
 @contextmanager
 def warm(master: str | None = None) -> Iterator[tuple[Callable[[Path], float], Callable[[Path], float]]]:
-    """Yield what tells the seconds of the features stage, and of the whole job, on a folder in a warm session."""
+    """Yield two functions of a folder: the seconds of the features stage and of the whole job, in a warm session."""
     model = inputs.random_model()
     with tempfile.TemporaryDirectory() as folder, session(Path(folder), master) as spark:
         yield (

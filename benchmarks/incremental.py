@@ -66,7 +66,7 @@ def _write(output: Path, name: str, paths: list[Path], rng: np.random.Generator)
 
 
 def beyond(output: Path, seconds: float, counts: Counts) -> dict[str, float]:
-    """Return the seconds of each stage of a run that has taken so many, and what no stage has had (`else`).
+    """Return the seconds of each stage of a run, and those of no stage (`else`); `seconds` are those of the run.
 
     A run that has not done what it should ends the benchmark.
     """

@@ -35,7 +35,7 @@ class Share:
 
 
 def shares(count: int) -> list[Share]:
-    """Return whole blocks of at least so many vectors, as many shares as the job has tasks at most."""
+    """Return whole blocks of at least `count` vectors in all, in at most as many shares as the job has tasks."""
     factors = np.random.default_rng(0).choice(FACTORS, -(-count // BATCH_ROWS))
     return [Share(seed, part.tolist()) for seed, part in enumerate(np.array_split(factors, MOMENT_TASKS)) if len(part)]
 

@@ -89,7 +89,7 @@ def scikit_learn(output: Path, k: int, solver: str | None) -> Result:
 
 
 def against_others(found: Bench, ours: SubprocessSession, theirs: SubprocessSession, count: int, k: int) -> None:
-    """Time this job's reduction and the others' of a store of so many vectors."""
+    """Time this job's reduction and the others' on a store of `count` vectors."""
     output, snapshot = vectors.store(count)
     contenders: dict[str, Callable[[], Result]] = {
         "this job": lambda: ours(job, output, snapshot, k),

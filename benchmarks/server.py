@@ -28,7 +28,7 @@ _WORDS = {200: "OK", 204: "No Content", 206: "Partial Content", 404: "Not Found"
 
 
 class Contents(NamedTuple):
-    """What the bucket `images` holds: a folder's files, or so many keys in 100 folders that all have one content."""
+    """The contents of the bucket `images`: a folder's files, or keys in 100 folders that all have one content."""
 
     folder: Path | None = None
     keys: int = 0

@@ -38,7 +38,7 @@ def block(n: int, seed: int) -> NDArray[np.float32]:
 
 
 def store(count: int) -> tuple[Path, Snapshot]:
-    """Return an output whose features table has so many vectors, made once, and what of it is current."""
+    """Return an output whose features table has `count` vectors, made once, and its snapshot."""
     folder = inputs.INPUTS / f"store-{count}"
     wave = wave_name(_FINGERPRINT, RUN, 0)
     done = folder / ".done"

@@ -1,1 +1,1 @@
-"""What is made before a job runs: the sample of images and the model folder."""
+"""Everything that is made before a job runs: the sample, the model folder, and the products that the cloud runs."""

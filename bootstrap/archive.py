@@ -19,7 +19,7 @@ from job.errors import JobError
 
 WHEELS = Path(__file__).parent / "wheels"
 
-# What a run never needs. Licences stay. RECORD and its like tell of the installation, which is not the same everywhere.
+# Files that a run never needs. Licences stay. RECORD and its like describe the installation, which differs by machine.
 _UNUSED_FOLDERS = {"__pycache__", "include", "test", "tests"}
 _UNUSED_SUFFIXES = {
     ".a",

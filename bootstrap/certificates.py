@@ -1,8 +1,8 @@
-"""Certificates for what a cluster's nodes send each other: an existing zip in, the same or a new one out.
+"""Certificates that encrypt the traffic between the nodes of a cluster: an existing zip in, a verdict or a new zip out.
 
-EMR wants them as PEM files in a zip. They are signed by themselves and name the nodes of every region, so that one zip
-serves any stack; whoever may read the bucket of CDK's assets may read the private key. Who has certificates of an
-authority puts them in its place, under the same names.
+EMR takes them as PEM files in a zip. They are self-signed and name the nodes of every region, so one zip serves any
+stack. Whoever may read the bucket of CDK's assets may read the private key. If you have certificates of an authority,
+put them into the zip under the same names.
 https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-encryption-certificates.html
 """
 
@@ -13,12 +13,12 @@ from pathlib import Path
 
 KEY, CHAIN, TRUSTED = "privateKey.pem", "certificateChain.pem", "trustedCertificates.pem"
 YEARS = 10
-# Before it ends another is made.
-LEFT = timedelta(days=365)
+# A certificate that ends sooner is replaced.
+MIN_REMAINING = timedelta(days=365)
 
 
 def are_good(path: Path, now: datetime | None = None) -> bool:
-    """Tell whether a zip holds a key and a certificate that lasts for another year."""
+    """Return whether a zip holds a key and a certificate that lasts for another year."""
     from cryptography import x509  # noqa: PLC0415 - to build only
 
     try:
@@ -27,7 +27,7 @@ def are_good(path: Path, now: datetime | None = None) -> bool:
             certificate = x509.load_pem_x509_certificate(archive.read(CHAIN))
     except (FileNotFoundError, zipfile.BadZipFile, KeyError, ValueError):
         return False
-    return certificate.not_valid_after_utc - (now or datetime.now(UTC)) > LEFT
+    return certificate.not_valid_after_utc - (now or datetime.now(UTC)) > MIN_REMAINING
 
 
 def make() -> bytes:
@@ -63,7 +63,7 @@ def make() -> bytes:
 
 
 def _nodes() -> list[str]:
-    """Return what nodes are called, region by region; those of the first region have a name of its own."""
+    """Return the host names of nodes, region by region; us-east-1 has a form of its own."""
     import boto3  # noqa: PLC0415
 
     session = boto3.session.Session()

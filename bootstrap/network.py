@@ -120,7 +120,7 @@ def load_weights(model: Any, file: Path, alpha: float) -> None:
     if Counter(tuple(weight.shape) for weight in model.weights) - Counter(shapes):
         raise misfit
     with tempfile.TemporaryDirectory() as folder:
-        # Keras tells its two formats apart by the file's name alone.
+        # Keras distinguishes its two formats by the file's name alone.
         named = Path(folder) / ("old.h5" if old else "new.weights.h5")
         shutil.copyfile(file, named)
         try:

@@ -1,9 +1,9 @@
-"""The job tried in a bare Python: all its imports, S3's clients, an inference; from two archives and nothing else.
+"""Try the job in a bare Python, from two archives and nothing else: its imports, S3's clients, an inference.
 
     python3.11 -I -S bootstrap/smoke_test.py FOLDER_OF_DEPENDENCIES JOB_ZIP MODEL_FOLDER
 
-So it is on EMR, but for Spark, which is there; what fails here would fail there, after minutes. `bootstrap.archive`
-starts it. It ends with Python's own words of what is missing.
+EMR runs the job in the same way, with Spark beside it: what fails here would fail there, after minutes.
+`bootstrap.archive_check` starts this program. An import that is missing ends it with Python's own message.
 """
 
 import ast
@@ -20,7 +20,7 @@ SERVICES = ("s3", "sts", "sso", "sso-oidc", "signin")
 
 
 def try_imports(package: str) -> None:
-    """Do every import that stands anywhere in the package, then load each module; not `entry`, that runs the job."""
+    """Run every import statement of the package, then load each module but `entry`, which runs the job."""
     with zipfile.ZipFile(package) as archive:
         sources = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
     for name, source in sources.items():
@@ -36,7 +36,7 @@ def try_imports(package: str) -> None:
 
 
 def try_clients() -> None:
-    """Make a client of each service that S3 with a chain of credentials may need; nothing is asked of any."""
+    """Make a client of each service that S3 with a chain of credentials may need; send no request."""
     import boto3  # noqa: PLC0415 - found only now
 
     session = boto3.Session("none", "none", region_name="eu-west-1")

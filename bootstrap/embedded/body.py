@@ -20,7 +20,7 @@ class Body:
 
     Attributes
     ----------
-    points : ndarray of float32, shape (n, 9)
+    points : float32 array, shape (n, 9)
         Position, outward unit normal and color (RGB, 0 to 1) of each surface point; the body lies
         within the unit ball around the origin.
     gloss, sharpness : float
@@ -40,7 +40,7 @@ def grow(kind: Species, seed: int) -> Body:
     kind : Species
         Its traits.
     seed : int
-        Tells one fruit of the kind from another: lumps, blotches and dots lie elsewhere.
+        Another seed puts lumps, blotches and dots elsewhere.
     """
     rng = np.random.default_rng((seed, 0xB))
     points = _bunch(kind, rng) if kind.berries > 1 else _single(kind, rng, POINTS)
@@ -51,7 +51,7 @@ def grow(kind: Species, seed: int) -> Body:
 
 
 def _single(kind: Species, rng: Generator, count: int) -> Array:
-    """One body with its stalk, leaves and hairs, shape (n, 9)."""
+    """Grow one body with its stalk, leaves and hairs, shape (n, 9)."""
     rows = 96 if count > POINTS / 2 else 40
     polar, around = np.meshgrid(
         np.linspace(0, np.pi, rows + 1, dtype=np.float32),
@@ -77,7 +77,7 @@ def _single(kind: Species, rng: Generator, count: int) -> Array:
 
 
 def _surface(kind: Species, polar: Array, around: Array, rng: Generator) -> Array:
-    """Positions on a grid of polar angle and angle around the axis, shape (rows + 1, columns + 1, 3)."""
+    """Return positions on a grid of polar angle and angle around the axis, shape (rows + 1, columns + 1, 3)."""
     sine, cosine = np.sin(polar), np.cos(polar)
     power = 2 / kind.squareness
     width = np.maximum(sine, 0) ** power
@@ -102,7 +102,7 @@ def _surface(kind: Species, polar: Array, around: Array, rng: Generator) -> Arra
 
 
 def _colors(kind: Species, polar: Array, around: Array, rng: Generator) -> Array:
-    """Color at points given by polar angle and angle around the axis, shape (n, 3)."""
+    """Return the color at points given by polar angle and angle around the axis, shape (n, 3)."""
     sine, height = np.sin(polar), np.cos(polar)
     direction = np.stack([sine * np.cos(around), sine * np.sin(around), height], -1)
     side = _unit(rng.normal(size=3) * (1, 1, 0.5))
@@ -135,7 +135,7 @@ def _colors(kind: Species, polar: Array, around: Array, rng: Generator) -> Array
 
 
 def _stalk(kind: Species, foot: Array, axis: Array, rng: Generator) -> Array:
-    """Bent tube on the top pole, shape (n, 9)."""
+    """Grow a bent tube on the top pole, shape (n, 9)."""
     along, around = np.meshgrid(
         np.linspace(-0.1, 1, 13, dtype=np.float32), np.linspace(0, TWO_PI, 17, dtype=np.float32), indexing="ij"
     )
@@ -156,7 +156,7 @@ def _stalk(kind: Species, foot: Array, axis: Array, rng: Generator) -> Array:
 
 
 def _leaves(kind: Species, foot: Array, axis: Array, rng: Generator) -> Array:
-    """Leaves around a pole, each seen from both sides, shape (n, 9)."""
+    """Grow leaves around a pole, each seen from both sides, shape (n, 9)."""
     across, other = _frame(axis)
     along, aside = np.meshgrid(
         np.linspace(0, 1, 13, dtype=np.float32), np.linspace(-1, 1, 9, dtype=np.float32), indexing="ij"
@@ -178,7 +178,7 @@ def _leaves(kind: Species, foot: Array, axis: Array, rng: Generator) -> Array:
 
 
 def _hairs(kind: Species, body: Array, rng: Generator) -> Array:
-    """Soft spines on the body, shape (n, 9)."""
+    """Grow soft spines on the body, shape (n, 9)."""
     roots = body[rng.integers(0, len(body), kind.hairs)]
     along = np.linspace(0, 1, 14, dtype=np.float32)[None, :, None]
     tips = roots[:, 3:6] + 0.4 * rng.normal(size=(kind.hairs, 3))
@@ -189,7 +189,7 @@ def _hairs(kind: Species, body: Array, rng: Generator) -> Array:
 
 
 def _bunch(kind: Species, rng: Generator) -> Array:
-    """Berries in a bunch: many bodies of one kind, shape (n, 9)."""
+    """Grow berries in a bunch: many bodies of one kind, shape (n, 9)."""
     centers = np.zeros((1, 3))
     stretch = np.array([1, 1, kind.bunch_aspect])
     size = 0.95 * kind.berries ** (1 / 3)
@@ -216,7 +216,7 @@ def random_rotation(rng: Generator) -> Array:
 
     Returns
     -------
-    ndarray of float32, shape (3, 3)
+    float32 array, shape (3, 3)
         An orthonormal matrix of determinant 1.
     """
     a, b, c, d = _unit(rng.normal(size=4))
@@ -231,7 +231,7 @@ def random_rotation(rng: Generator) -> Array:
 
 
 def _scatter(grid: Array, count: int) -> tuple[Array, Array, Array, Array]:
-    """Points evenly over a grid's surface: position (n, 3), normal (n, 3), row (n,), column (n,)."""
+    """Spread points evenly over a grid's surface: position (n, 3), normal (n, 3), row (n,), column (n,)."""
     corner = grid[:-1, :-1].reshape(-1, 3)
     down = (grid[1:, :-1] - grid[:-1, :-1]).reshape(-1, 3)
     right = (grid[:-1, 1:] - grid[:-1, :-1]).reshape(-1, 3)
@@ -254,7 +254,7 @@ def _scatter(grid: Array, count: int) -> tuple[Array, Array, Array, Array]:
 
 
 def _noise(direction: Array, size: float, rng: Generator) -> Array:
-    """Smooth noise of about -0.5 to 0.5 at points of the unit ball (n, 3); size is that of its patches."""
+    """Return smooth noise of about -0.5 to 0.5 at points of the unit ball (n, 3); size is that of its patches."""
     cells = max(2, int(np.ceil(2 / size)))
     lattice = rng.random((cells + 1) ** 3, dtype=np.float32) - np.float32(0.5)
     position = (direction + 1) * np.float32(cells / 2 * 0.9999)
@@ -272,7 +272,7 @@ def _noise(direction: Array, size: float, rng: Generator) -> Array:
 
 
 def _dots(direction: Array, size: float, rng: Generator) -> Array:
-    """Share of dots, 0 to 1, at points of the unit ball: one dot in each cell of a lattice."""
+    """Return the share of dots, 0 to 1, at points of the unit ball: one dot in each cell of a lattice."""
     cells = max(2, int(1 / size))
     position = (direction + 1) * np.float32(cells / 2 * 0.9999)
     low = np.floor(position).astype(np.int32)
@@ -283,7 +283,7 @@ def _dots(direction: Array, size: float, rng: Generator) -> Array:
 
 
 def _cells(rows: int, polar: Array, around: Array) -> tuple[Array, Array]:
-    """Offset rows of cells around the axis: nearness to the edge and to the middle, both 0 to 1."""
+    """Lay offset rows of cells around the axis; return nearness to the edge and to the middle, both 0 to 1."""
     position = polar * (rows / np.pi)
     row = np.minimum(np.floor(position), rows - 1)
     columns = np.maximum(3, np.round(2 * rows * np.sin((row + 0.5) * np.pi / rows)))
@@ -307,7 +307,7 @@ def _unit(vector: NDArray[np.floating]) -> Array:
 
 
 def _frame(axis: Array) -> tuple[Array, Array]:
-    """Two unit vectors across an axis."""
+    """Return two unit vectors across an axis."""
     start = np.array([1, 0, 0] if abs(axis[0]) < 0.7 else [0, 1, 0], np.float32)
     across = _unit(np.cross(axis, start))
     return across, np.cross(axis, across)

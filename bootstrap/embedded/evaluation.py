@@ -1,4 +1,4 @@
-"""How well features tell fruit apart: rendered fruit never trained on and, where present, the 496 real images."""
+"""How well features distinguish fruit: rendered fruit that training never saw, and the 496 real images."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ Embed = Callable[[Sequence[bytes]], Features]
 def nearest_is_right(
     gallery: Features, gallery_labels: Sequence[str], queries: Features, labels: Sequence[str]
 ) -> float:
-    """Share of query images whose nearest neighbour by cosine in a gallery has their label.
+    """Return the share of query images whose nearest neighbor by cosine in a gallery has their label.
 
     Parameters
     ----------
-    gallery, queries : ndarray of float32, shapes (m, d) and (n, d)
+    gallery, queries : float32 array, shapes (m, d) and (n, d)
         Features.
     gallery_labels, labels : sequences of str, lengths m and n
         What they show.
@@ -31,7 +31,7 @@ def nearest_is_right(
 
 
 def leave_one_out(features: Features, labels: Sequence[str]) -> float:
-    """Share of images whose nearest neighbour by cosine among all others has their label; features (n, d)."""
+    """Return the share of images whose nearest neighbor by cosine has their label; features (n, d)."""
     unit = _unit(features)
     similarity = unit @ unit.T
     np.fill_diagonal(similarity, -np.inf)
@@ -47,7 +47,7 @@ def components(features: Features, count: int) -> Features:
 
 
 def rendered_figures(embed: Embed, fruits: int = 300, plain: int = 12, other: int = 8) -> dict[str, float]:
-    """Figures on rendered fruit that training never saw: close relatives, then fruits of as many families.
+    """Return figures on rendered fruit that training never saw: close relatives, then fruits of as many families.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def rendered_figures(embed: Embed, fruits: int = 300, plain: int = 12, other: in
 
 
 def real_figures(embed: Embed, folder: Path) -> dict[str, float]:
-    """Figures on the 496 real images (one folder a label, `r_` in the names of the second turn).
+    """Return figures on the 496 real images (one folder a label, `r_` in the names of the second turn).
 
     Parameters
     ----------

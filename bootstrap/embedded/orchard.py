@@ -29,7 +29,7 @@ class Orchard:
 
 
 def kind_of(fruit: int, seed: int = 1) -> species.Species:
-    """Traits of a fruit by its number; every fourth founds a family, the next three are its relatives."""
+    """Return the traits of a fruit by its number; every fourth founds a family, the next three are its relatives."""
     founder = species.draw(fruit // FAMILY + UNSEEN * 10 * seed)
     return founder if fruit % FAMILY == 0 else species.vary(founder, fruit + UNSEEN * 10 * seed)
 
@@ -52,7 +52,7 @@ def plant(
 
     Returns
     -------
-    ndarray of uint8, shape (fruits, views, 100, 100, 3)
+    uint8 array, shape (fruits, views, 100, 100, 3)
         RGB.
     """
     rendered = folder / f"{orchard.fruits}x{orchard.views}-{orchard.seed}-{fingerprint()[:12]}"
@@ -98,7 +98,7 @@ def turntables(fruit: int, plain: int, other: int, seed: int = 1) -> tuple[list[
 
     Returns
     -------
-    list of ndarray, list of ndarray
+    two lists of uint8 arrays, shape (100, 100, 3)
         `plain` and `other` images, RGB uint8 (100, 100, 3).
     """
     rng = np.random.default_rng((fruit, seed, 0xE))
@@ -117,7 +117,7 @@ def turntables(fruit: int, plain: int, other: int, seed: int = 1) -> tuple[list[
 
 
 def _turn(axis: int, angle: float) -> NDArray[np.float32]:
-    """Rotation by an angle in radians about x (0) or y (1), shape (3, 3)."""
+    """Return the rotation by an angle in radians about x (0) or y (1), shape (3, 3)."""
     first, second = (1, 2) if axis == 0 else (2, 0)
     turn = np.eye(3, dtype=np.float32)
     turn[first, first] = turn[second, second] = np.cos(angle)
@@ -126,5 +126,5 @@ def _turn(axis: int, angle: float) -> NDArray[np.float32]:
 
 
 def fingerprint(seed: int = 1) -> str:
-    """SHA-256 of a few rendered images: another renderer's are not taken for this one's."""
+    """Return a SHA-256 of a few rendered images, so that those of another renderer are not used."""
     return hashlib.sha256(b"".join(views(fruit, 2, seed).tobytes() for fruit in range(0, 24, 3))).hexdigest()

@@ -75,7 +75,7 @@ def render(species_seed: int, view_seed: int) -> Pixels:
 
     Returns
     -------
-    ndarray of uint8, shape (100, 100, 3)
+    uint8 array, shape (100, 100, 3)
         RGB.
     """
     rng = np.random.default_rng((species_seed, view_seed, 0xC))
@@ -90,7 +90,7 @@ def photograph(body: Body, rotation: Array, camera: Camera, rng: Generator) -> P
     ----------
     body : Body
         The fruit.
-    rotation : ndarray of float32, shape (3, 3)
+    rotation : float32 array, shape (3, 3)
         Turns the body; afterwards x points right, y down and z to the camera.
     camera : Camera
         Light and camera.
@@ -99,7 +99,7 @@ def photograph(body: Body, rotation: Array, camera: Camera, rng: Generator) -> P
 
     Returns
     -------
-    ndarray of uint8, shape (size, size, 3)
+    uint8 array, shape (size, size, 3)
         RGB.
     """
     # Columns are kept apart, (3, n) instead of (n, 3): sums and extremes over rows of three are slow.
@@ -116,7 +116,7 @@ def photograph(body: Body, rotation: Array, camera: Camera, rng: Generator) -> P
 
 
 def _lit(color: Array, normal: Array, body: Body, camera: Camera) -> Array:
-    """Color (3, n) under the camera's light: Lambert's law and a highlight around the half vector."""
+    """Return the color (3, n) under the camera's light: Lambert's law and a highlight around the half vector."""
     light = np.array(camera.light, np.float32)
     light /= np.sqrt((light**2).sum())
     lambert = np.maximum(light @ normal, 0)
@@ -130,7 +130,7 @@ def _lit(color: Array, normal: Array, body: Body, camera: Camera) -> Array:
 
 
 def _splat(position: Array, color: Array, camera: Camera) -> tuple[Array, Array]:
-    """Cover (size, size), 0 to 1, and color (size, size, 3) of the points nearest to the camera."""
+    """Return the cover (size, size), 0 to 1, and color (size, size, 3) of the points nearest to the camera."""
     size = camera.size
     low, high = position[:2].min(1), position[:2].max(1)
     # A body seen from its end is not enlarged without limit: its points would come apart.
@@ -153,7 +153,7 @@ def _splat(position: Array, color: Array, camera: Camera) -> tuple[Array, Array]
     hole = (count == 0) & (_box(np.asarray(count > 0, np.float32)) > 4.5)
     sums = np.where(hole[..., None], around, sums)
     solid = (sums[..., 3] > 0).astype(np.float32)
-    # The outline is softened by what a neighbour covers, in the neighbours' color.
+    # The outline is softened by what a neighbor covers, in the neighbors' color.
     cover = np.where(solid > 0, np.minimum(1, 0.35 + _box(solid) / 9), 0)
     image = sums[..., :3] / np.maximum(sums[..., 3:], 1e-6)
     inner = slice(2, -2)
@@ -161,7 +161,7 @@ def _splat(position: Array, color: Array, camera: Camera) -> tuple[Array, Array]
 
 
 def _box(image: Array) -> Array:
-    """Sum over 3 x 3 neighbours."""
+    """Return sums over 3 x 3 neighbors."""
     rows = image.copy()
     rows[1:] += image[:-1]
     rows[:-1] += image[1:]
@@ -172,7 +172,7 @@ def _box(image: Array) -> Array:
 
 
 def _develop(pixels: Pixels, camera: Camera) -> Pixels:
-    """Blur and JPEG, where the camera has them."""
+    """Apply blur and JPEG compression, where the camera has them."""
     if not camera.blur and not camera.quality:
         return pixels
     image = Image.fromarray(pixels)

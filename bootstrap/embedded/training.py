@@ -147,7 +147,7 @@ class _State:
         return float(loss)
 
     def save(self, seconds: float) -> None:
-        """Write a checkpoint after so many seconds of training."""
+        """Write a checkpoint that holds the seconds of training so far."""
         self._seconds.assign(seconds)
         self._manager.save()
 
@@ -234,7 +234,7 @@ def flip(batch: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8
 
 
 def _pixels(tf: Any, batch: Any, size: int) -> Any:
-    """Bicubic to size x size, as in real use, and -1 to 1."""
+    """Resize a batch to size x size, bicubic as in real use, and scale it to -1 to 1."""
     large = tf.image.resize(tf.cast(batch, tf.float32), (size, size), "bicubic")
     return tf.clip_by_value(tf.round(large), 0.0, 255.0) / 127.5 - 1.0
 
@@ -259,22 +259,22 @@ def _make_step(tf: Any, network: Any, mean: Any, optimizer: Any, recipe: Recipe)
 
 
 def contrast(tf: Any, features: Any, labels: Any, temperature: float) -> Any:
-    """Supervised contrastive loss.
+    """Return the supervised contrastive loss.
 
     Parameters
     ----------
     tf : module
         TensorFlow.
-    features : Tensor of float32, shape (n, d)
+    features : float32 tensor, shape (n, d)
         Pooled features.
-    labels : Tensor of int32, shape (n,)
+    labels : int32 tensor, shape (n,)
         Which fruit; each at least twice.
     temperature : float
         Divides the cosines.
 
     Returns
     -------
-    Tensor of float32, shape ()
+    float32 tensor, shape ()
         Mean over the images of -log of the share that their fruit's other views have in the softmax, in nats.
     """
     unit = tf.math.l2_normalize(features, -1, epsilon=1e-8)

@@ -48,7 +48,7 @@ def pack(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def test_archive_is_small_and_tells_nothing_of_its_making(built: Path) -> None:
+def test_archive_is_small_and_the_same_on_every_machine(built: Path) -> None:
     with tarfile.open(built / NAME) as tar:
         members = tar.getmembers()
     names = [member.name for member in members]
@@ -77,7 +77,7 @@ def test_a_whole_run_works_from_the_two_archives_and_spark_alone(
     for name in ("pyspark", "py4j"):
         (tmp_path / "spark" / name).symlink_to(packages / name)
     make_pictures(tmp_path / "images", {"apple": 3, "pear": 3})
-    # -S leaves out this interpreter's own packages; the workers are told so by a wrapper.
+    # -S leaves out this interpreter's own packages; a wrapper does the same for the workers.
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nexec "{python}" -S "$@"\n')
     bare.chmod(0o755)
@@ -214,7 +214,7 @@ def test_pin_without_a_wheel_fails_with_pips_reason(pin: str, words: str, tmp_pa
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_index_out_of_reach_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_index_out_of_reach_is_named_as_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")

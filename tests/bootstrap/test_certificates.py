@@ -23,7 +23,7 @@ def test_key_and_certificate_are_a_pair_that_a_server_can_use(made: Path, tmp_pa
         archive.extractall(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "certificateChain.pem", tmp_path / "privateKey.pem")
-    # It is trusted by what is said to be trusted.
+    # The trusted certificate vouches for it.
     trusting = ssl.create_default_context(cafile=str(tmp_path / "trustedCertificates.pem"))
     assert trusting.cert_store_stats()["x509_ca"] == 1
     for name in ("ip-10-20-0-7.eu-west-3.compute.internal", "ip-10-20-0-7.ec2.internal"):
@@ -37,12 +37,12 @@ def _shake_hands(ours: ssl.SSLContext, theirs: ssl.SSLContext, name: str) -> Non
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = theirs.wrap_bio(to_client, to_server, server_hostname=name)
     server = ours.wrap_bio(to_server, to_client, server_side=True)
-    left = [client, server]
-    while left:
-        for one in list(left):
+    waiting = [client, server]
+    while waiting:
+        for side in list(waiting):
             try:
-                one.do_handshake()
-                left.remove(one)
+                side.do_handshake()
+                waiting.remove(side)
             except ssl.SSLWantReadError:
                 continue
 
@@ -55,7 +55,7 @@ def test_they_are_kept_until_a_year_before_their_end(made: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", None])
-def test_what_is_none_is_no_good(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_without_certificates_is_not_good(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "certificates.zip"
     if content is not None:
         path.write_bytes(content)

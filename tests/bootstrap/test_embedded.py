@@ -147,7 +147,7 @@ def test_interrupted_training_goes_on(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         training.train(tmp_path, 10, small, recipe, killed_later, pace)
     done = float(tf.train.load_variable(str(tmp_path / "checkpoints"), "seconds/.ATTRIBUTES/VARIABLE_VALUE"))
-    # As many minutes as are over already: what is left is to take up the checkpoint and to finish.
+    # All its minutes are over already, so it only restores the checkpoint and finishes.
     model = training.train(tmp_path, done / 60, small, recipe, lines.append, pace)
     assert any(line.startswith("going on at step ") for line in lines)
     assert not any(" px " in line for line in lines)

@@ -153,7 +153,7 @@ def test_an_archive_that_is_another_is_refused_before_it_is_unpacked(node: Node,
     assert list((node.system / "tmp").iterdir()) == []
 
 
-def test_an_archive_that_cannot_be_had_is_told_with_what_is_missing(node: Node) -> None:
+def test_an_archive_out_of_reach_fails_with_the_missing_permission(node: Node) -> None:
     done = node.install("0" * 64)
     assert done.returncode == 1
     assert "(403) when calling GetObject" in done.stderr
@@ -188,12 +188,12 @@ def test_another_archive_takes_the_place_of_what_was_there(node: Node, tmp_path:
         ((ADDRESS, "sha256", "/x"), "error: sha256 is no SHA-256 in hexadecimal digits"),
     ],
 )
-def test_what_it_is_told_wrong_is_said(node: Node, arguments: tuple[str, ...], said: str) -> None:
+def test_wrong_arguments_are_refused(node: Node, arguments: tuple[str, ...], said: str) -> None:
     done = node.run(*arguments)
     assert (done.returncode, done.stderr) == (1, f"install_dependencies: {said}\n")
 
 
-def test_a_node_without_the_right_python_is_told_so(node: Node) -> None:
+def test_a_node_without_the_right_python_is_refused(node: Node) -> None:
     for name in ("bash", "cat", "dirname", "env"):
         (node.system / name).symlink_to(str(shutil.which(name)))
     (node.system / "python3.11").unlink()

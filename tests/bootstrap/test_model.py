@@ -102,7 +102,7 @@ def test_refusals_are_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_of_ones_own_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_folder_of_other_files_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(JobError, match=r"letter\.txt: choose another --output"):
         make(ModelSpec("embedded"), tmp_path)

@@ -30,7 +30,7 @@ ALPHA, SIZE = 0.35, 96
 
 
 def altered(**functions: Any) -> Callable[[], Any]:
-    """Return what loads the functions of `bootstrap.network`, some of them replaced."""
+    """Return a loader of the functions of `bootstrap.network`, with some of them replaced."""
     return lambda: SimpleNamespace(**(vars(network) | functions))
 
 

@@ -1,4 +1,4 @@
-"""`python -m bootstrap.package`: a second run does nothing, what is altered is made anew, all words are sentences."""
+"""`python -m bootstrap.package`: a second run does nothing, what is altered is made anew, messages are sentences."""
 
 import json
 import os
@@ -212,7 +212,7 @@ def test_environment_says_which_model() -> None:
         ({"WEIGHTS": "none.h5", "SIZE": "5"}, "SIZE 5 is out of range"),
     ],
 )
-def test_wishes_that_cannot_be_granted_are_told_in_one_line(
+def test_models_that_cannot_be_made_are_refused_in_one_line(
     environment: dict[str, str],
     words: str,
     tmp_path: Path,
@@ -228,7 +228,9 @@ def test_wishes_that_cannot_be_granted_are_told_in_one_line(
     assert not list(tmp_path.glob("dist/dependencies*"))
 
 
-def test_output_that_cannot_be_a_folder_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_that_cannot_be_a_folder_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "dist").write_text("")
     assert main(["--architecture", "x86_64", "--output", str(tmp_path / "dist")]) == 2
     assert "cannot build" in capsys.readouterr().err

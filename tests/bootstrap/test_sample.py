@@ -66,7 +66,7 @@ def test_interrupted_render_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_of_ones_own_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_other_files_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"dear to someone")
     with pytest.raises(JobError, match=r"holiday\.jpg: choose another --output"):
         sample.write(tmp_path)
