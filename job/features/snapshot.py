@@ -160,8 +160,8 @@ class Snapshot:
             "labels": self.labels,
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
-            "format": SNAPSHOT_FORMAT,
             "selections": [row_mask.to_json() for row_mask in self.row_masks],
+            "format": SNAPSHOT_FORMAT,
         }
 
     @classmethod

@@ -43,7 +43,6 @@ VERSION_0_1 = b"""{
   "featurize": 2.0
  },
  "images_per_second": 3.0,
- "format": 2,
  "selections": [
   [
    [
@@ -63,7 +62,8 @@ VERSION_0_1 = b"""{
    "work/run=a/selection/part-00001.parquet",
    490
   ]
- ]
+ ],
+ "format": 2
 }
 """
 
