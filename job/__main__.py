@@ -174,7 +174,7 @@ def _check(context: _Context) -> None:
     read_snapshot(context.output)
     faults = context.in_session(lambda spark: check(spark, context.settings, context.progress))
     for fault in faults:
-        print(f"fault: {fault.what}\n       {fault.remedy}")
+        print(f"fault: {fault.description}\n       {fault.remedy}")
     print(f"{len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'} found in {context.seconds:.1f} s")
     if faults:
         raise RunError(f"{context.output} is damaged")

@@ -33,9 +33,9 @@ REDUCE_AGAIN = "run python -m job reduce again"
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with an output, and what to do about it."""
+    """A fault of an output: its description, and the remedy."""
 
-    what: str
+    description: str
     remedy: str
 
 

@@ -37,13 +37,13 @@ class ResultFolders:
 
     @classmethod
     def from_json(cls, fields: dict[str, str]) -> "ResultFolders":
-        """Read what `to_json` returned."""
+        """Read the values that `to_json` returned."""
         return cls(fields["pca_model"], fields["pca_results"], fields.get("neighbours"))
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A completed run: what was asked, what came of it, and where its results are.
+    """A completed run: its settings, its counts and measures, and the folders of its results.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, fields: Any, source: str) -> "RunRecord":
-        """Read what `to_json` returned; `source` names it in errors.
+        """Read the values that `to_json` returned; `source` names them in errors.
 
         A record without a format is of the first.
 

@@ -1,4 +1,4 @@
-"""Spark stage: reduces the current features by PCA, and publishes what it wrote once that is valid."""
+"""Spark stage: reduces the current features by PCA, validates the results and publishes them."""
 
 from dataclasses import replace
 from functools import partial
@@ -111,7 +111,7 @@ def _reduce(
     given: Basis | None,
     progress: Progress,
 ) -> RunRecord:
-    """Write all files of a reduction but `run.json`; return what that is to hold."""
+    """Write all files of a reduction but `run.json`; return the record for that."""
     clock = Stopwatch(snapshot.seconds)
     summary = summarize_table(spark, paths.output, snapshot, paths.rejected, with_moments=given is None)
     _require_usable(summary)

@@ -148,7 +148,7 @@ def test_a_planted_fault_is_found_and_named(name: str, spark: SparkSession, copi
     plant, words = FAULTS[name]
     plant(copied)
     faults = check(spark, copied)
-    assert any(words in fault.what for fault in faults), faults
+    assert any(words in fault.description for fault in faults), faults
     assert all(fault.remedy for fault in faults)
 
 
