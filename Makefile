@@ -17,7 +17,7 @@ VENV = .venv/bin/python
 CDK = node_modules/.bin/cdk
 PIP = $(VENV) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: help setup run-local serve test bench rehearse lint lock package synth diff bootstrap deploy destroy clean
+.PHONY: help setup run-local serve test test-fast bench rehearse lint lock package synth diff bootstrap deploy destroy clean
 .DELETE_ON_ERROR:
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make serve       a page that names pictures, from the results in OUTPUT; ARGS='--port 8080'"
 	@echo "make setup       everything that development needs, in .venv"
 	@echo "make test        every test that needs no account"
+	@echo "make test-fast   the tests of a minute: no Spark, TensorFlow, Node, browser or server"
 	@echo "make bench       how fast it is, with machine and bounds, in build/bench; BENCH='features listing' for some of it"
 	@echo "make rehearse    AWS played on this machine, from cdk deploy to results in the bucket; ALL=1: each right in turn"
 	@echo "                 TARGET=cluster for EMR on EC2"
@@ -84,10 +85,18 @@ run-local: $(if $(filter embedded,$(WEIGHTS)),.venv/run,.venv/all)
 serve: .venv/lookup
 	@$(VENV) -m lookup serve --output "$(OUTPUT)" $(ARGS)
 
-# Two files at a time: most tests wait more than they compute. A worker that dies ends the run: beside one that took its
-# place, xdist waits for ever.
+# Two files at a time, the slow ones first. A worker that dies ends the run: beside one that took its place, xdist waits
+# for ever. A test that hangs says where after 20 minutes.
 test: setup
-	@$(VENV) -m pytest -n 2 --dist loadfile --max-worker-restart=0
+	@$(VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0 --timeout 1200
+
+# What a run needs, and pytest: no Spark is started, and nothing else of requirements.txt is imported.
+.venv/fast: requirements.txt .venv/run
+	@$(PIP) "$$(grep '^pytest==' requirements.txt)"
+	@touch $@
+
+test-fast: .venv/fast
+	@$(VENV) -m pytest --fast -q $(ARGS)
 
 # Spark's, Ray's and Daft's ways of doing the same, which need other versions than the job does.
 RIVALS = .venv-bench/bin/python

@@ -1,31 +1,64 @@
-"""What tests share: one Spark session, real pictures, a small model made on the spot, real data where it is present."""
+"""What tests share: markers by need, one Spark session, small images, a small model, real data where it is present.
 
-import hashlib
+Nothing heavy is loaded here: a fixture imports what it starts.
+"""
+
+import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, sync_playwright
-from pyspark.sql import SparkSession
 
-from bootstrap.model import ModelSpec
-from bootstrap.package import build
 from job.command_line import Log
-from job.errors import JobError
-from job.features.model import ModelDescription
 from job.settings import Settings
-from job.spark.session import local_session
+from tests.needs import MARKERS, markers_of_fixtures, markers_of_module
+from tests.tiny_model import make_tiny_model
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page
+    from pyspark.sql import SparkSession
+
+TESTS = Path(__file__).resolve().parent
+SHARED = TESTS.parents[1] / "shared"
+
+# Files that take longest, in minutes on 2 cores: they start first, so that no worker ends with one of them alone.
+MINUTES: dict[str, float] = {}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help=f"only tests that need none of: {', '.join(MARKERS)}")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out, in the fast tier, files that could not even be loaded there."""
+    if not config.getoption("--fast"):
+        return None
+    file = collection_path / "conftest.py" if collection_path.is_dir() else collection_path
+    return True if file.suffix == ".py" and file.is_file() and markers_of_module(file) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test with what it needs; in the fast tier, leave out those that need anything."""
+    for item in items:
+        names = getattr(item, "fixturenames", [])
+        for marker in sorted(markers_of_module(item.path) | markers_of_fixtures(names)):
+            item.add_marker(marker)
+    if config.getoption("--fast"):
+        heavy = [item for item in items if any(item.get_closest_marker(marker) for marker in MARKERS)]
+        config.hook.pytest_deselected(items=heavy)
+        items[:] = [item for item in items if item not in set(heavy)]
+    items.sort(key=lambda item: -MINUTES.get(item.path.relative_to(TESTS).as_posix(), 0.0))
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+def spark(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[SparkSession]":
+    from job.spark.session import local_session  # noqa: PLC0415
+
     log = Log(tmp_path_factory.mktemp("spark") / "spark.log")
     with local_session(Settings(master="local[2,4]"), log) as session:
         yield session
@@ -51,41 +84,8 @@ def imagenet035_weights() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a model folder that infers in a blink: a random 16-feature network on 32 x 32 pixels."""
+    """Return a model folder that infers in a blink."""
     return make_tiny_model(tmp_path_factory.mktemp("tiny-model"), seed=1)
-
-
-def make_tiny_model(folder: Path, seed: int, features: int = 16) -> Path:
-    """Write a model folder with a small real network (one convolution, average pooling), random but seeded."""
-    # TensorFlow takes seconds to load: only where a model is made.
-    import keras  # noqa: PLC0415
-
-    from bootstrap.network import export  # noqa: PLC0415
-
-    keras.utils.set_random_seed(seed)
-    network = keras.Sequential(
-        [
-            keras.layers.Input((32, 32, 3)),
-            keras.layers.Conv2D(features, 3, strides=2, activation="relu6"),
-            keras.layers.GlobalAveragePooling2D(),
-        ]
-    )
-    tflite = export(network)
-    description = ModelDescription(
-        architecture="tiny",
-        alpha=1.0,
-        input_size=32,
-        n_features=features,
-        weights=f"random, seed {seed}",
-        weights_note="for tests",
-        weights_sha256="0" * 64,
-        preprocessing="RGB, x / 127.5 - 1",
-        tflite_sha256=hashlib.sha256(tflite).hexdigest(),
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.tflite").write_bytes(tflite)
-    (folder / "model.json").write_bytes(description.to_bytes())
-    return folder
 
 
 def make_pictures(folder: Path, labels: dict[str, int], size: int = 40) -> Path:
@@ -106,21 +106,33 @@ def run_json(output: Path) -> dict:  # type: ignore[type-arg]
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of products for x86_64; not to be changed. It takes half a minute, most of it pip's."""
-    output = tmp_path_factory.mktemp("built") / "dist"
-    try:
-        build(output, "x86_64", ModelSpec("embedded"))
-    except JobError as error:
-        if "connection broken" in str(error):
-            pytest.skip(f"SKIPPED, NOT PROVEN: {error}")
-        raise
+def built(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return a folder of products for x86_64; not to be changed. It takes half a minute: one build for all workers."""
+    from bootstrap.model import ModelSpec  # noqa: PLC0415 - for the tests of the cloud alone
+    from bootstrap.package import build  # noqa: PLC0415
+    from job.errors import JobError  # noqa: PLC0415
+
+    base = tmp_path_factory.getbasetemp()
+    folder = base if worker_id == "master" else base.parent
+    output, done = folder / "built" / "dist", folder / "built.done"
+    with (folder / "built.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            try:
+                build(output, "x86_64", ModelSpec("embedded"))
+            except JobError as error:
+                if "connection broken" in str(error):
+                    pytest.skip(f"SKIPPED, NOT PROVEN: {error}")
+                raise
+            done.touch()
     return output
 
 
 @pytest.fixture(scope="session")
 def moto_endpoint() -> Iterator[str]:
     """Return the address of a moto server of this process."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -128,10 +140,10 @@ def moto_endpoint() -> Iterator[str]:
     server.stop()
 
 
-def watch(page: Page, troubles: list[str], expected: Callable[[ConsoleMessage], bool]) -> None:
+def watch(page: "Page", troubles: list[str], expected: "Callable[[ConsoleMessage], bool]") -> None:
     """Note what a page has on its console that is not expected, its errors, and the dialogs that it opens."""
 
-    def refuse(dialog: Dialog) -> None:
+    def refuse(dialog: "Dialog") -> None:
         troubles.append(dialog.message)
         dialog.dismiss()
 
@@ -141,8 +153,10 @@ def watch(page: Page, troubles: list[str], expected: Callable[[ConsoleMessage], 
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser() -> "Iterator[Browser]":
     """Return a headless Chromium, Debian's."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415
+
     chromium = shutil.which("chromium")
     if not chromium:
         pytest.skip("SKIPPED, NOT PROVEN: no page was tested, for want of a browser: apt-get install chromium")

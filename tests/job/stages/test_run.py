@@ -25,7 +25,8 @@ from job.settings import Settings
 from job.stages.featurize import featurize
 from job.stages.prune import prune
 from job.stages.reduce import reduce
-from tests.conftest import make_pictures, make_tiny_model, run_json
+from tests.conftest import make_pictures, run_json
+from tests.tiny_model import make_tiny_model
 
 LABELS = {"apple": 12, "banana": 9, "cherry": 15}
 
