@@ -39,13 +39,18 @@ help:
 	@echo "make lock        pin what the job imports on EMR anew, after a change of requirements-job.txt"
 	@echo "make clean       delete what was built: build/ and dist/, not .venv or results"
 
-# What a run needs is little; TensorFlow comes with the rest, for building models from other weights.
+# What a run needs is little; TensorFlow comes with the rest, for building models from other weights. The command
+# `fruits` is made by hand: installed as editable, the package would be importable by Spark's workers, to which it has
+# to be shipped.
 .venv/run: requirements-run.txt requirements-job.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
 	  { echo "Python 3.11 or newer is needed and $(PYTHON) is older; name another: make PYTHON=python3.11 …" >&2; exit 2; }
 	@echo "Setting up .venv, once."
 	@test -x $(VENV) || $(PYTHON) -m venv .venv
 	@$(PIP) -r requirements-run.txt
+	@printf '#!%s\nimport sys\n\nsys.path.insert(0, "%s")\nfrom fruits.__main__ import main\n\nsys.exit(main())\n' \
+	  "$(CURDIR)/$(VENV)" "$(CURDIR)" > .venv/bin/fruits
+	@chmod +x .venv/bin/fruits
 	@touch $@
 
 .venv/all: requirements.txt .venv/run

@@ -15,6 +15,7 @@ from lookup.embed import Embedding
 from lookup.images import find_images
 from lookup.queries import Matcher, look_up
 
+_PROG = "python -m lookup"
 _EPILOG = """exit status: 0 done; 1 some images cannot be used (the answer lists them), or an unexpected error;
 2 something given cannot be used; 130 interrupted
 
@@ -28,9 +29,9 @@ _MAX_NEIGHBORS = 1_000
 _LOOPBACK = {"127.0.0.1", "::1"}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status."""
-    options = _parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, *, prog: str = _PROG) -> int:
+    """Run one command; return its exit status. Help texts call the program `prog`."""
+    options = _parser(prog).parse_args(arguments)
     return exit_status(lambda: _run(options), new_log())
 
 
@@ -44,11 +45,12 @@ def _run(options: argparse.Namespace) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
+    epilog = _EPILOG.replace(_PROG, prog)
     parser = argparse.ArgumentParser(
-        prog="python -m lookup",
+        prog=prog,
         description="Name photos by their nearest neighbors among the results of a run.",
-        epilog=_EPILOG,
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_version(parser)
@@ -59,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=text,
             description=f"{text[0].upper()}{text[1:]}.",
-            epilog=_EPILOG,
+            epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         subparser.add_argument("--output", required=True, metavar="DIR", help="folder or s3:// prefix of the results")

@@ -13,6 +13,8 @@ from job import storage
 from job.storage import s3
 from tests.conftest import make_pictures
 
+pytestmark = pytest.mark.server
+
 PARTS = 5 << 20  # bytes: S3's least size of a part but the last
 
 

@@ -21,6 +21,8 @@ from job.features.model import read_model
 from job.images.decode import decode
 from tests.bootstrap.conftest import Sample
 
+pytestmark = pytest.mark.tensorflow
+
 network = pytest.importorskip("bootstrap.network", reason="TensorFlow is not installed", exc_type=ImportError)
 
 # TensorFlow's converter and LiteRT's interpreter warn of themselves in many voices; none is ours to mend.

@@ -11,6 +11,8 @@ import sphinx  # noqa: F401 - the marker of these tests comes from what they imp
 from docs.links import broken_links
 from tests.docs.blocks import PAGES, ROOT
 
+pytestmark = pytest.mark.dev
+
 # The pages that a reader of the repository sees before the site.
 ROOT_PAGES = [page for page in PAGES if ROOT / "docs" not in page.parents]
 

@@ -13,6 +13,8 @@ import pytest
 from tests.aws.cdk import need_cdk, run_cdk
 from tests.infra.conftest import CONTEXT, MODEL, ROOT, cdk
 
+pytestmark = pytest.mark.node
+
 NOWHERE = "http://localhost:9"  # discard: nothing listens
 NO_CREDENTIALS: dict[str, str | None] = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
 

@@ -13,6 +13,8 @@ from tests.infra import iam
 from tests.infra.iam import Identity, InvalidRequestError, Request, Stack, actions, is_operation, known_actions
 from tests.infra.intrinsics import UnresolvedError
 
+pytestmark = pytest.mark.node
+
 ACCOUNT, REGION = "111111111111", "eu-west-3"
 EMR = "emr-serverless.amazonaws.com"
 VIA_S3 = {"kms:ViaService": "s3.eu-west-3.amazonaws.com"}

@@ -36,6 +36,7 @@ print("ROWS", len(read_features("results").to_pandas()), spark.range(7).count())
 """
 
 
+@pytest.mark.spark
 def test_a_notebook_elsewhere_with_a_session_of_its_own(tmp_path: Path, tiny_model: Path) -> None:
     images = make_pictures(tmp_path / "images", {"apple": 9})
     program = NOTEBOOK.format(root=str(ROOT), images=str(images), model=str(tiny_model))

@@ -53,6 +53,7 @@ def job(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.spark
 def test_run_infers_each_image_once_and_says_what_it_did(tmp_path: Path, tiny_model: Path) -> None:
     images = make_pictures(tmp_path / "images", {"apple": 30, "banana": 34})
     (images / "banana" / "broken.jpg").write_text("no image")
@@ -91,6 +92,7 @@ def test_run_infers_each_image_once_and_says_what_it_did(tmp_path: Path, tiny_mo
     assert "[64 rows x 4 columns]" in opened.stdout
 
 
+@pytest.mark.spark
 def test_two_executors_of_a_cluster_give_the_same_features_bit_for_bit(tmp_path: Path, tiny_model: Path) -> None:
     images = make_pictures(tmp_path / "images", {"apple": 20, "banana": 20})
     # Spark's workers of a local cluster keep their executors' folders here, whatever the settings.
@@ -115,6 +117,7 @@ def test_two_executors_of_a_cluster_give_the_same_features_bit_for_bit(tmp_path:
     assert executors == 2
 
 
+@pytest.mark.spark
 def test_ctrl_c_exits_with_130_and_the_next_run_goes_on(tmp_path: Path, tiny_model: Path) -> None:
     images = make_pictures(tmp_path / "images", {"apple": 8})
     arguments = ["run", "--images", str(images), "--model", str(tiny_model), "--output", str(tmp_path / "out")]
@@ -198,6 +201,7 @@ def test_bad_input_is_one_line_and_status_2_before_spark_starts(
     assert message in line
 
 
+@pytest.mark.spark
 def test_a_folder_without_images_is_refused(
     good: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.kills import kill_runs
+
+pytestmark = pytest.mark.spark
 
 
 def test_runs_killed_at_random_moments_leave_what_an_undisturbed_run_leaves(tmp_path: Path) -> None:
