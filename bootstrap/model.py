@@ -261,10 +261,12 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit status."""
+def main(arguments: list[str] | None = None, *, prog: str = "python -m bootstrap.model") -> int:
+    """Run the command; return its exit status. Help texts call the program `prog`."""
     parser = argparse.ArgumentParser(
-        "python -m bootstrap.model", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog,
+        description=(__doc__ or "").replace("python -m bootstrap.model", prog),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_version(parser)
     parser.add_argument("--weights", default="embedded", help="embedded, imagenet or a file (default: %(default)s)")

@@ -169,10 +169,12 @@ def write(folder: Path, fruits: int = FRUITS, sides: int = SIDES, render: Render
     return True
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit status."""
+def main(arguments: list[str] | None = None, *, prog: str = "python -m bootstrap.sample") -> int:
+    """Run the command; return its exit status. Help texts call the program `prog`."""
     parser = argparse.ArgumentParser(
-        "python -m bootstrap.sample", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog,
+        description=(__doc__ or "").replace("python -m bootstrap.sample", prog),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_version(parser)
     parser.add_argument(

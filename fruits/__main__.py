@@ -22,7 +22,7 @@ _COMMANDS: dict[str, tuple[str, bool, str]] = {
     "submit": (
         "submit.__main__",
         False,
-        "start the job on AWS and follow it; status, logs, cancel, list, cost, results",
+        "start the job on AWS and follow it; see runs, logs and cost",
     ),
     "model": ("bootstrap.model", False, "build a model folder"),
     "sample": ("bootstrap.sample", False, "render the sample images"),

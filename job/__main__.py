@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SessionFactory = Callable[[Settings, Log], "AbstractContextManager[SparkSession]"]
 
+_PROG = "python -m job"
 _EPILOG = """exit status: 0 success; 1 the run failed, or its output is damaged; 2 a value cannot be used, and nothing
 was started; 130 Ctrl-C (what was committed stays: the next run goes on from there)
 
@@ -40,9 +41,11 @@ examples:
 """
 
 
-def main(arguments: Sequence[str] | None = None, open_session: SessionFactory = local_session) -> int:
-    """Run one command; return its exit status."""
-    options = _parser().parse_args(arguments)
+def main(
+    arguments: Sequence[str] | None = None, open_session: SessionFactory = local_session, *, prog: str = _PROG
+) -> int:
+    """Run one command; return its exit status. Help texts call the program `prog`."""
+    options = _parser(prog).parse_args(arguments)
     started = time.monotonic()
     log = _log(options.output, verbose=options.verbose)
 
@@ -86,11 +89,12 @@ class _Context:
             return stages(spark)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str = _PROG) -> argparse.ArgumentParser:
+    epilog = _EPILOG.replace(_PROG, prog)
     parser = argparse.ArgumentParser(
-        prog="python -m job",
+        prog=prog,
         description="Turn images into feature vectors (MobileNetV2) and their principal components, on Spark.",
-        epilog=_EPILOG,
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_version(parser)
@@ -107,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=text,
             description=f"{text[0].upper()}{text[1:]}.",
-            epilog=_EPILOG,
+            epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         add_options(subparser, options_of(Settings, *stages))

@@ -15,6 +15,7 @@ from submit.patience import PATIENCE, Patience
 from submit.request.targets import DEFAULT_NAME, DEFAULT_REGION, TARGETS, Application
 from submit.run_request import RunRequest, submission_options
 
+_PROG = "python -m submit"
 _EPILOG = """exit status: 0 success; 1 the run failed; 2 a value cannot be used, and nothing was started; 3 the run was
 cancelled; 4 the service ended it at its time-out; 5 the connection to AWS was lost, the run goes on; 130 Ctrl-C
 
@@ -93,6 +94,7 @@ _VERBS = {
 def main(
     arguments: Sequence[str] | None = None,
     *,
+    prog: str = _PROG,
     connect: Callable[[str | None], aws.Clients] = aws.connect,
     patience: Patience = PATIENCE,
 ) -> int:
@@ -102,12 +104,14 @@ def main(
     ----------
     arguments : sequence of str, optional
         Those of the command, by default of this process.
+    prog : str
+        What help texts call the program.
     connect : callable
         Returns the clients for a region, or for the default region.
     patience : Patience
         How long to wait for AWS.
     """
-    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    options = _parse(sys.argv[1:] if arguments is None else arguments, prog)
 
     def open_stack() -> StackContext:
         return StackContext.open(connect(options.region), options.name, Terminal(), options.target, patience)
@@ -115,20 +119,21 @@ def main(
     return exit_status(lambda: options.run(options, open_stack), new_log(), reader_gone=1)
 
 
-def _parse(words: Sequence[str]) -> argparse.Namespace:
+def _parse(words: Sequence[str], prog: str = _PROG) -> argparse.Namespace:
     """Return the options; a verb comes first, so that a mistyped option is not taken for one."""
     if words and words[0] in _VERBS:
-        return _verb_parser(words[0]).parse_args(words[1:])
-    return _run_parser().parse_args(words)
+        return _verb_parser(words[0], prog).parse_args(words[1:])
+    return _run_parser(prog).parse_args(words)
 
 
-def _run_parser() -> argparse.ArgumentParser:
+def _run_parser(prog: str) -> argparse.ArgumentParser:
     verbs = "\n".join(f"  {name:10}{verb.text}" for name, verb in _VERBS.items())
+    examples = _EPILOG.replace(_PROG, prog)
     parser = argparse.ArgumentParser(
-        prog="python -m submit",
-        usage="python -m submit [options]\n       python -m submit VERB [ID] [options]",
+        prog=prog,
+        usage=f"{prog} [options]\n       {prog} VERB [ID] [options]",
         description="Start the job on EMR with the settings of the stack, follow it, and show what it cost.",
-        epilog=f"verbs (each has its own --help; without ID they take the newest run):\n{verbs}\n\n{_EPILOG}",
+        epilog=f"verbs (each has its own --help; without ID they take the newest run):\n{verbs}\n\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -162,10 +167,10 @@ def _run_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _verb_parser(name: str) -> argparse.ArgumentParser:
+def _verb_parser(name: str, prog: str) -> argparse.ArgumentParser:
     verb = _VERBS[name]
     parser = argparse.ArgumentParser(
-        prog=f"python -m submit {name}",
+        prog=f"{prog} {name}",
         description=f"{verb.text[0].upper()}{verb.text[1:]}.",
         allow_abbrev=False,
     )

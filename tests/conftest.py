@@ -45,8 +45,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test with what it needs; in the fast tier, leave out those that need anything."""
     for item in items:
-        names = getattr(item, "fixturenames", [])
-        for marker in sorted(markers_of_module(item.path) | markers_of_fixtures(names)):
+        for marker in sorted(markers_of_module(item.path) | markers_of_fixtures(item)):
             item.add_marker(marker)
     if config.getoption("--fast"):
         heavy = [item for item in items if any(item.get_closest_marker(marker) for marker in MARKERS)]

@@ -8,6 +8,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Marker -> what it says of a test; pyproject.toml declares the same names.
@@ -94,6 +96,8 @@ def markers_of_module(path: Path) -> set[str]:
     return {PACKAGES.get(name, "dev") for file in loaded for name in packages(file) - FAST_PACKAGES}
 
 
-def markers_of_fixtures(names: list[str]) -> set[str]:
-    """Return the markers of a test that uses these fixtures."""
-    return {FIXTURES[name] for name in names if name in FIXTURES}
+def markers_of_fixtures(item: pytest.Item) -> set[str]:
+    """Return the markers of a test by its fixtures; the parameter `s3` of a fixture stands for a bucket."""
+    markers = {FIXTURES[name] for name in getattr(item, "fixturenames", []) if name in FIXTURES}
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return markers | {"server" for value in parameters if value == "s3"}

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Room -> rooms or modules of ours that it may import. `job` imports nothing of ours; tests and benchmarks import any.
 MAY = {
+    "fruits": {"job", "lookup", "submit", "bootstrap"},
     "app": {"infra"},
     "infra": {"submit.request", "job.options", "job.errors"},
     "submit": {"job.settings", "job.errors", "job.options", "job.command_line", "job.progress", "job.storage"},

@@ -9,6 +9,8 @@ import pytest
 
 from bootstrap import certificates
 
+pytestmark = pytest.mark.dev
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -117,6 +117,7 @@ def test_committed_model_on_the_496_real_images() -> None:
         (["evaluate", "--model", "nowhere"], "no model at"),
     ],
 )
+@pytest.mark.tensorflow
 def test_refusals_are_one_line(
     arguments: list[str],
     words: str,

@@ -19,6 +19,8 @@ from bootstrap.model import ModelSpec, make
 from bootstrap.package import MAKERS, build, default_architecture, main, requested_model
 from job.errors import JobError
 
+pytestmark = [pytest.mark.network, pytest.mark.tensorflow]
+
 ARCHIVE = "dependencies-x86_64.tgz"
 
 

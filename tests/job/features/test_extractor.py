@@ -11,6 +11,7 @@ from job.features.model import read_model
 from tests.job.features.models import write_model
 
 
+@pytest.mark.tensorflow
 def test_the_extractor_gives_what_the_network_means(tiny_model: Path) -> None:
     """Work the test model with NumPy: one convolution 3 x 3, stride 2, relu6, the mean over all positions."""
     import keras  # noqa: PLC0415 - TensorFlow takes seconds to load

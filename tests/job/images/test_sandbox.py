@@ -273,6 +273,7 @@ def rejections(output: Path) -> dict[str, str]:
     return {Path(path).stem: reason for path, reason in zip(frame["path"], frame["reason"], strict=True)}
 
 
+@pytest.mark.spark
 def test_a_session_that_tries_no_task_twice_decodes_in_children_from_the_start(
     tmp_path: Path, tiny_model: Path, hooks: Path
 ) -> None:
