@@ -208,11 +208,13 @@ class ManagedPolicy(Kind):
         api.delete_policy(PolicyArn=resource.physical_resource_id)
 
     def _attach(self, api: Any, verb: str, resource: Resource, properties: Properties) -> None:
-        for several, parameter, one in self.HOLDERS:
+        for several, parameter, kind in self.HOLDERS:
             for holder in properties.get(several, []):
                 # A holder that is deleted before its policy takes the attachment with it.
                 with contextlib.suppress(api.exceptions.NoSuchEntityException):
-                    getattr(api, f"{verb}_{one}_policy")(PolicyArn=resource.physical_resource_id, **{parameter: holder})
+                    getattr(api, f"{verb}_{kind}_policy")(
+                        PolicyArn=resource.physical_resource_id, **{parameter: holder}
+                    )
 
     def _drop_versions(self, api: Any, arn: str) -> None:
         for version in api.list_policy_versions(PolicyArn=arn)["Versions"]:
@@ -291,7 +293,7 @@ def _ip_permission(rule: Properties) -> Properties:
         "DestinationPrefixListId": ("PrefixListIds", "PrefixListId"),
         "SourcePrefixListId": ("PrefixListIds", "PrefixListId"),
     }
-    found = {several: [{one: rule[name], **note}] for name, (several, one) in peers.items() if name in rule}
+    found = {several: [{member: rule[name], **note}] for name, (several, member) in peers.items() if name in rule}
     ports: Properties = {name: int(rule[name]) for name in ("FromPort", "ToPort") if name in rule}
     return {"IpProtocol": rule["IpProtocol"], **ports, **found}
 
@@ -309,7 +311,7 @@ class SecurityConfiguration(Kind):
 
 
 class Application(Kind):
-    """EMR Serverless: moto keeps a third of what an application is told; the rest is laid on its object."""
+    """EMR Serverless: moto keeps a third of the properties of an application; the rest is laid on its object."""
 
     type, service = "AWS::EMRServerless::Application", "emr-serverless"
 
@@ -331,8 +333,8 @@ class Application(Kind):
     def _keep(self, api: Any, resource: Resource) -> Any:
         application = emrserverless_backends[ACCOUNT][resource.region].applications[resource.physical_resource_id]
         model = api.meta.service_model
-        told = to_api(model.operation_model("CreateApplication").input_shape, _application(resource.properties))
-        for name, value in told.items():
+        members = to_api(model.operation_model("CreateApplication").input_shape, _application(resource.properties))
+        for name, value in members.items():
             if name != "type":
                 snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
                 setattr(application, snake, value)

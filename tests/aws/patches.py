@@ -61,10 +61,12 @@ def patched(clients: Clients, skipped: list[str]) -> Iterator[None]:
 
 def _types(clients: Clients) -> dict[str, Kind | Improved]:
     ours = [value for module in (moto_resources, buckets) for value in vars(module).values() if isinstance(value, type)]
-    own = {one.type: one(clients) for one in ours if issubclass(one, Kind) and hasattr(one, "type")}
+    own = {kind.type: kind(clients) for kind in ours if issubclass(kind, Kind) and hasattr(kind, "type")}
     models = parsing.get_model_map()
     better = {
-        one.type: one(clients, models[one.type]) for one in ours if issubclass(one, Improved) and hasattr(one, "type")
+        kind.type: kind(clients, models[kind.type])
+        for kind in ours
+        if issubclass(kind, Improved) and hasattr(kind, "type")
     }
     return {**own, **better}
 
@@ -140,14 +142,16 @@ def _failing_as(original: Any, status: str) -> Any:
 
     @functools.wraps(original)
     def attempt(self: Any, *args: Any, **kwargs: Any) -> Any:
-        before = {one.stack_id: (one, {**vars(one)}, {**vars(one.resource_map)}) for one in self.stacks.values()}
+        before = {
+            stack.stack_id: (stack, {**vars(stack)}, {**vars(stack.resource_map)}) for stack in self.stacks.values()
+        }
         try:
             return original(self, *args, **kwargs)
         except Exception as error:
             reason = error.message if isinstance(error, ServiceException) else f"{type(error).__name__}: {error}"
             named = [*args, *kwargs.values()]
-            known = {**self.stacks, **{stack_id: one for stack_id, (one, *_) in before.items()}}
-            for stack in [one for one in known.values() if one.name in named or one.stack_id in named]:
+            known = {**self.stacks, **{stack_id: stack for stack_id, (stack, *_) in before.items()}}
+            for stack in [stack for stack in known.values() if stack.name in named or stack.stack_id in named]:
                 if stack.status in UNFINISHED:
                     _roll_back(self, stack, reason)
                 # A stack that stood when another was to get its name is as it was.
@@ -182,9 +186,9 @@ def _previous_parameters(original: Any) -> Any:
 
     def resolve(self: Any, instance: Any, incoming_params: list[dict[str, Any]]) -> Any:
         given = [
-            one
-            for one in incoming_params
-            if not one.get("UsePreviousValue") or one["ParameterKey"] in instance.parameters
+            parameter
+            for parameter in incoming_params
+            if not parameter.get("UsePreviousValue") or parameter["ParameterKey"] in instance.parameters
         ]
         return original(self, instance, given)
 
@@ -195,7 +199,7 @@ def _delete_change_set(original: Any) -> Any:
     """Have nothing happen when there is no such change set, as with AWS; `cdk diff` asks for that first."""
 
     def delete(self: Any, change_set_name: str) -> None:
-        known = {*self.change_sets, *(one.change_set_name for one in self.change_sets.values())}
+        known = {*self.change_sets, *(change_set.change_set_name for change_set in self.change_sets.values())}
         if change_set_name in known:
             original(self, change_set_name)
 

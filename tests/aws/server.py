@@ -71,13 +71,13 @@ class Server:
     def resources(self, type_: str, region: str = REGION, stack: str = "") -> list[Deployed]:
         """Return the resources of a type, as CloudFormation knows them, of one stack or of all that stand."""
         found = []
-        for one in cloudformation_backends[ACCOUNT][region].stacks.values():
-            if one.status in STANDING and stack in {"", one.name}:
+        for known in cloudformation_backends[ACCOUNT][region].stacks.values():
+            if known.status in STANDING and stack in {"", known.name}:
                 # Through the map itself, looking would make what is not there.
-                for logical_id, resource in one.resource_map._parsed_resources.items():
+                for logical_id, resource in known.resource_map._parsed_resources.items():
                     if getattr(resource, "cf_resource_type", "") == type_:
-                        properties = _properties(resource, logical_id, one.resource_map)
-                        found.append(Deployed(one.name, logical_id, resource.physical_resource_id, properties))
+                        properties = _properties(resource, logical_id, known.resource_map)
+                        found.append(Deployed(known.name, logical_id, resource.physical_resource_id, properties))
         return found
 
     def close(self) -> None:

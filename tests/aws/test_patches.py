@@ -36,7 +36,7 @@ def of_type(type_: str, *, keep: bool = False, **properties: Any) -> dict[str, A
 def status(aws: Server, stack: str) -> tuple[str, str]:
     """Return how the stack stands, and the reason that its last event gives."""
     cloudformation = aws.client("cloudformation")
-    (described,) = [one for one in cloudformation.list_stacks()["StackSummaries"] if one["StackName"] == stack]
+    (described,) = [known for known in cloudformation.list_stacks()["StackSummaries"] if known["StackName"] == stack]
     event = cloudformation.describe_stack_events(StackName=described["StackId"])["StackEvents"][0]
     return described["StackStatus"], event.get("ResourceStatusReason", "")
 
@@ -138,14 +138,14 @@ def test_what_is_retained_stays_and_what_is_full_is_not_deleted(aws: Server) -> 
     cloudformation.create_stack(StackName="a", TemplateBody=template(**both))
     # Taken out of the template, it stays as well.
     cloudformation.update_stack(StackName="a", TemplateBody=template(Other=both["Other"]))
-    assert [one["Name"] for one in s3.list_buckets()["Buckets"]] == ["kept", "other"]
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["kept", "other"]
     s3.put_object(Bucket="other", Key="k", Body=b"")
     with pytest.raises(ClientError, match="BucketNotEmpty"):
         cloudformation.delete_stack(StackName="a")
     assert status(aws, "a")[0] == "DELETE_FAILED"
     s3.delete_object(Bucket="other", Key="k")
     cloudformation.delete_stack(StackName="a")
-    assert [one["Name"] for one in s3.list_buckets()["Buckets"]] == ["kept"]
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["kept"]
 
 
 def test_what_an_update_took_away_comes_back_with_the_next(aws: Server) -> None:
@@ -157,7 +157,7 @@ def test_what_an_update_took_away_comes_back_with_the_next(aws: Server) -> None:
     assert len(aws.client("sns").list_topics()["Topics"]) == 1
     renamed = of_type("AWS::Logs::LogGroup", LogGroupName="renamed", RetentionInDays=3)
     cloudformation.update_stack(StackName="a", TemplateBody=template(Topic=TOPIC, Lines=renamed))
-    assert [one["logGroupName"] for one in aws.client("logs").describe_log_groups()["logGroups"]] == ["renamed"]
+    assert [group["logGroupName"] for group in aws.client("logs").describe_log_groups()["logGroups"]] == ["renamed"]
 
 
 def test_a_bucket_loses_what_its_template_no_longer_says(aws: Server) -> None:

@@ -58,7 +58,11 @@ def physical_id(aws: Server, type_: str, stack: str = "One") -> str:
 
 
 def bucket_name(aws: Server, logical: str, stack: str = "One") -> str:
-    (found,) = [one for one in aws.resources("AWS::S3::Bucket", stack=stack) if one.logical_id.startswith(logical)]
+    (found,) = [
+        resource
+        for resource in aws.resources("AWS::S3::Bucket", stack=stack)
+        if resource.logical_id.startswith(logical)
+    ]
     return found.physical_id
 
 
@@ -80,7 +84,9 @@ def test_buckets_keep_what_the_template_says(deployed: Server) -> None:
 
 def test_bucket_policies_are_kept_beside_and_bind_nobody(deployed: Server) -> None:
     s3, name = deployed.client("s3"), bucket_name(deployed, "Results")
-    policies = {one.properties["Bucket"]: one for one in deployed.resources("AWS::S3::BucketPolicy", stack="One")}
+    policies = {
+        resource.properties["Bucket"]: resource for resource in deployed.resources("AWS::S3::BucketPolicy", stack="One")
+    }
     (statement,) = policies[name].properties["PolicyDocument"]["Statement"]
     assert statement["Effect"] == "Deny"
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
@@ -96,7 +102,7 @@ def test_assets_are_uploaded(deployed: Server) -> None:
 
 def stack_outputs(aws: Server, stack: str) -> dict[str, str]:
     (described,) = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
-    return {one["OutputKey"]: one["OutputValue"] for one in described["Outputs"]}
+    return {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
 
 
 def application(aws: Server, stack: str) -> dict[str, Any]:
@@ -165,15 +171,15 @@ def test_logs_schedule_budget_and_key_are_there(deployed: Server) -> None:
         GroupName=physical_id(deployed, "AWS::Scheduler::ScheduleGroup"),
     )
     assert schedule["ScheduleExpression"] == "cron(0 7 * * ? *)"
-    told = {"ApplicationId": application(deployed, "One")["applicationId"]}
-    assert json.loads(schedule["Target"]["Input"]) == told
+    wanted = {"ApplicationId": application(deployed, "One")["applicationId"]}
+    assert json.loads(schedule["Target"]["Input"]) == wanted
     budget = deployed.client("budgets").describe_budget(
         AccountId=ACCOUNT, BudgetName=physical_id(deployed, "AWS::Budgets::Budget")
     )["Budget"]
     assert budget["BudgetLimit"] == {"Amount": "7", "Unit": "USD"}
     kms, key = deployed.client("kms"), physical_id(deployed, "AWS::KMS::Key")
     assert kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"]
-    assert [one["AliasName"] for one in kms.list_aliases(KeyId=key)["Aliases"]] == ["alias/one"]
+    assert [alias["AliasName"] for alias in kms.list_aliases(KeyId=key)["Aliases"]] == ["alias/one"]
 
 
 def test_deploying_the_same_changes_nothing(deployed: Server, apps: Path) -> None:
@@ -191,7 +197,7 @@ def test_a_stack_is_changed_and_destroyed_beside_another(deployed: Server, apps:
     assert deployed.client("emr-serverless").get_application(applicationId=before)["application"]["state"] == (
         "TERMINATED"
     )
-    buckets = {one["Name"] for one in deployed.client("s3").list_buckets()["Buckets"]}
+    buckets = {bucket["Name"] for bucket in deployed.client("s3").list_buckets()["Buckets"]}
     assert kept < buckets
     assert scratch not in buckets
     assert _left_of(deployed, "Two") == []
@@ -224,7 +230,7 @@ def _has_changed(aws: Server, application_id: str) -> None:
     group = physical_id(aws, "AWS::Logs::LogGroup", "Two")
     assert aws.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"][0]["retentionInDays"] == 14
     filters = aws.client("logs").describe_metric_filters(logGroupName=group)["metricFilters"]
-    assert [one["filterPattern"] for one in filters] == ["[what, rate=14]"]
+    assert [metric_filter["filterPattern"] for metric_filter in filters] == ["[what, rate=14]"]
     key = aws.client("kms").describe_key(KeyId=physical_id(aws, "AWS::KMS::Key", "Two"))["KeyMetadata"]
     assert key["Description"] == "14 days"
     (schedule,) = aws.resources("AWS::Scheduler::Schedule", stack="Two")
@@ -232,27 +238,30 @@ def _has_changed(aws: Server, application_id: str) -> None:
     budget = physical_id(aws, "AWS::Budgets::Budget", "Two")
     described = aws.client("budgets").describe_budget(AccountId=ACCOUNT, BudgetName=budget)["Budget"]
     assert described["BudgetLimit"]["Amount"] == "14"
-    rules = [one["EventPattern"] for one in aws.client("events").list_rules()["Rules"]]
-    assert sorted(json.loads(one)["detail"]["state"][1] for one in rules) == ["14", "7"]
+    rules = [rule["EventPattern"] for rule in aws.client("events").list_rules()["Rules"]]
+    assert sorted(json.loads(rule)["detail"]["state"][1] for rule in rules) == ["14", "7"]
 
 
 def _left_of(aws: Server, stack: str) -> list[str]:
     """Return the names of what stands and begins with the stack's, but for buckets."""
     iam, logs = aws.client("iam"), aws.client("logs")
     names = [
-        *[one["RoleName"] for one in iam.list_roles()["Roles"]],
-        *[one["PolicyName"] for one in iam.list_policies(Scope="Local")["Policies"]],
-        *[one["logGroupName"] for one in logs.describe_log_groups()["logGroups"]],
-        *[one["filterName"] for one in logs.describe_metric_filters()["metricFilters"]],
-        *[one["AlarmName"] for one in aws.client("cloudwatch").describe_alarms()["MetricAlarms"]],
-        *[one["DashboardName"] for one in aws.client("cloudwatch").list_dashboards()["DashboardEntries"]],
-        *[one["Name"] for one in aws.client("events").list_rules()["Rules"]],
-        *[one["Name"] for one in aws.client("scheduler").list_schedules()["Schedules"]],
-        *[one["Name"] for one in aws.client("scheduler").list_schedule_groups()["ScheduleGroups"]],
-        *[one["BudgetName"] for one in aws.client("budgets").describe_budgets(AccountId=ACCOUNT).get("Budgets", [])],
-        *[one["TopicArn"].split(":")[-1] for one in aws.client("sns").list_topics()["Topics"]],
-        *[one["GroupName"] for one in aws.client("ec2").describe_security_groups()["SecurityGroups"]],
-        *[one["AliasName"].removeprefix("alias/") for one in aws.client("kms").list_aliases()["Aliases"]],
+        *[role["RoleName"] for role in iam.list_roles()["Roles"]],
+        *[policy["PolicyName"] for policy in iam.list_policies(Scope="Local")["Policies"]],
+        *[group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]],
+        *[metric_filter["filterName"] for metric_filter in logs.describe_metric_filters()["metricFilters"]],
+        *[alarm["AlarmName"] for alarm in aws.client("cloudwatch").describe_alarms()["MetricAlarms"]],
+        *[dashboard["DashboardName"] for dashboard in aws.client("cloudwatch").list_dashboards()["DashboardEntries"]],
+        *[rule["Name"] for rule in aws.client("events").list_rules()["Rules"]],
+        *[schedule["Name"] for schedule in aws.client("scheduler").list_schedules()["Schedules"]],
+        *[group["Name"] for group in aws.client("scheduler").list_schedule_groups()["ScheduleGroups"]],
+        *[
+            budget["BudgetName"]
+            for budget in aws.client("budgets").describe_budgets(AccountId=ACCOUNT).get("Budgets", [])
+        ],
+        *[topic["TopicArn"].split(":")[-1] for topic in aws.client("sns").list_topics()["Topics"]],
+        *[group["GroupName"] for group in aws.client("ec2").describe_security_groups()["SecurityGroups"]],
+        *[alias["AliasName"].removeprefix("alias/") for alias in aws.client("kms").list_aliases()["Aliases"]],
     ]
     return [name for name in names if name.lower().startswith(stack.lower())]
 
@@ -267,7 +276,7 @@ def test_an_app_of_its_own_is_run_by_cdk(deployed: Server, tmp_path: Path) -> No
     # The region is the stack's, not the environment's.
     done = run_cdk("deploy", cwd=tmp_path, endpoint=deployed.endpoint, env={"AWS_REGION": "us-east-1"})
     assert done.returncode == 0, done.stdout
-    assert [one.stack for one in deployed.resources("AWS::SNS::Topic", stack="Small")] == ["Small"]
+    assert [resource.stack for resource in deployed.resources("AWS::SNS::Topic", stack="Small")] == ["Small"]
 
 
 def test_cdk_says_what_is_missing(aws: Server, apps: Path) -> None:

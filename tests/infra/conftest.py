@@ -58,7 +58,7 @@ def synthesize(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
 
 def of_type(template: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     """Return the properties of a template's resources of one type."""
-    return [one["Properties"] for one in template["Resources"].values() if one["Type"] == kind]
+    return [resource["Properties"] for resource in template["Resources"].values() if resource["Type"] == kind]
 
 
 def only(template: dict[str, Any], kind: str) -> dict[str, Any]:

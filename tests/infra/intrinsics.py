@@ -116,20 +116,20 @@ class Resolver:
         self._template = template
         self._refs = dict(refs or {})
         suffix, partition = ("amazonaws.com.cn", "aws-cn") if region.startswith("cn-") else ("amazonaws.com", "aws")
-        self._place = {"account": account, "region": region, "partition": partition, "suffix": suffix}
+        self._scope = {"account": account, "region": region, "partition": partition, "suffix": suffix}
         self._name = name
 
     @cached_property
     def _pseudo(self) -> dict[str, str]:
-        place = self._place
-        stack_id = "arn:{partition}:cloudformation:{region}:{account}:stack/".format(**place)
+        scope = self._scope
+        stack_id = "arn:{partition}:cloudformation:{region}:{account}:stack/".format(**scope)
         return {
-            "AWS::AccountId": place["account"],
-            "AWS::Partition": place["partition"],
-            "AWS::Region": place["region"],
+            "AWS::AccountId": scope["account"],
+            "AWS::Partition": scope["partition"],
+            "AWS::Region": scope["region"],
             "AWS::StackId": f"{stack_id}{self._name}/{uuid.uuid5(uuid.NAMESPACE_OID, self._name)}",
             "AWS::StackName": self._name,
-            "AWS::URLSuffix": place["suffix"],
+            "AWS::URLSuffix": scope["suffix"],
         }
 
     def ids(self, resource_type: str) -> list[str]:
@@ -223,7 +223,7 @@ class Resolver:
         made_up = f"{self._name}-{logical_id}"[:50] + f"-{hexadecimal[:12]}"
         own = properties.get(OWN_NAME.get(kind, ""))
         return shape.format(
-            **self._place,
+            **self._scope,
             name=self.resolve(own) if own else made_up.lower() if kind == "AWS::S3::Bucket" else made_up,
             path=self.resolve(properties.get("Path", "/")),
             group=self.resolve(properties.get("GroupName", "default")),

@@ -17,9 +17,9 @@ CODE = f"arn:aws:s3:::cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
 SETTINGS: dict[str, Any] = {
     "kms": True,
     "schedule": "03:30",
-    "images_bucket": "old-pictures",
+    "images_bucket": "old-images",
     "images_prefix": "archive",
-    "images_key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0f0f0f0f-pictures",
+    "images_key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0f0f0f0f-images",
 }
 # Of keys that are somebody else's: as AWS makes it, the account decides by its own policies.
 ACCOUNTS_OWN = {
@@ -42,8 +42,8 @@ class Cloud:
     stack: Stack
     template: Mapping[str, Any]
 
-    def one(self, kind: str, part: str = "") -> str:
-        """Return the logical ID of the one resource of a type, told from others by a part of its own properties."""
+    def only(self, kind: str, part: str = "") -> str:
+        """Return the logical ID of the one resource of a type, found by a part of its own properties."""
         [found] = [
             name
             for name, resource in self.template["Resources"].items()
@@ -52,7 +52,7 @@ class Cloud:
         return str(found)
 
     def arn(self, kind: str, part: str = "") -> str:
-        return str(self.stack.att(self.one(kind, part), "Arn"))
+        return str(self.stack.att(self.only(kind, part), "Arn"))
 
     def output_bucket(self, name: str) -> str:
         """Return the ARN of the bucket that an output's address lies in."""
@@ -64,27 +64,25 @@ class Cloud:
 
     @property
     def job(self) -> Identity:
-        return self.stack.role(self.one("AWS::IAM::Role", EMR)).session("job")
+        return self.stack.role(self.only("AWS::IAM::Role", EMR)).session("job")
 
     @property
     def submitter(self) -> Identity:
-        return self.stack.managed_policy(self.one("AWS::IAM::ManagedPolicy"))
+        return self.stack.managed_policy(self.only("AWS::IAM::ManagedPolicy"))
 
     @property
     def scheduler(self) -> Identity:
-        return self.stack.role(self.one("AWS::IAM::Role", SCHEDULER)).session("schedule")
+        return self.stack.role(self.only("AWS::IAM::Role", SCHEDULER)).session("schedule")
 
     @property
     def sender(self) -> Identity:
-        return self.stack.role(self.one("AWS::IAM::Role", "events.amazonaws.com")).session("rule")
+        return self.stack.role(self.only("AWS::IAM::Role", "events.amazonaws.com")).session("rule")
 
 
 @pytest.fixture(scope="module")
 def cloud(synthesize: Synthesize) -> Cloud:
     template = synthesize(**SETTINGS)
-    others = {
-        f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{name}": ACCOUNTS_OWN for name in ("0f0f0f0f-pictures", "0e0e-other")
-    }
+    others = {f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{name}": ACCOUNTS_OWN for name in ("0f0f0f0f-images", "0e0e-other")}
     return Cloud(Stack(template, ACCOUNT, REGION, name="fruits", policies=others), template)
 
 
@@ -95,7 +93,7 @@ TO_EMR = {"iam:PassedToService": EMR}
 
 
 def judge(cloud: Cloud, who: Identity, rows: list[Row]) -> None:
-    """Compare a table with what the evaluator says, all of it at once, so that every wrong row is told."""
+    """Compare a table with what the evaluator says, all of it at once, so that the error names every wrong row."""
     requests = [Request(who, action, resource, context) for action, resource, context, _ in rows]
     verdicts = cloud.stack.judge(requests)
     wrong = [str(verdict) for verdict, row in zip(verdicts, rows, strict=True) if verdict.allowed is not row[-1]]
@@ -103,29 +101,29 @@ def judge(cloud: Cloud, who: Identity, rows: list[Row]) -> None:
 
 
 def test_the_job_may_do_what_it_does_and_nothing_else(cloud: Cloud) -> None:
-    pictures, results, logs = "arn:aws:s3:::old-pictures", cloud.output_bucket("Results"), cloud.output_bucket("Logs")
+    images, results, logs = "arn:aws:s3:::old-images", cloud.output_bucket("Results"), cloud.output_bucket("Logs")
     group = cloud.arn("AWS::Logs::LogGroup").removesuffix(":*")
     stream = f"{group}:log-stream:applications/a/jobs/b/SPARK_DRIVER/stderr"
     key, pictures_key = cloud.arn("AWS::KMS::Key"), SETTINGS["images_key"]
     application = cloud.arn("AWS::EMRServerless::Application")
-    role = cloud.stack.att(cloud.one("AWS::IAM::Role", EMR), "Arn")
+    role = cloud.stack.att(cloud.only("AWS::IAM::Role", EMR), "Arn")
     code = f"{CODE}/{cloud.output('JobZip').rsplit('/', 1)[-1]}"
     rows: list[Row] = [
-        # Pictures: those of the prefix are listed and read, and never changed.
-        ("s3:ListBucket", pictures, {"s3:prefix": "archive/"}, YES),
-        ("s3:ListBucket", pictures, {"s3:prefix": "archive/2026/apple/"}, YES),
-        ("s3:ListBucket", pictures, {"s3:prefix": "archive"}, YES),
-        ("s3:ListBucket", pictures, {"s3:prefix": "archived/"}, NO),
-        ("s3:ListBucket", pictures, {"s3:prefix": ""}, NO),
-        ("s3:ListBucket", pictures, {}, NO),
-        ("s3:GetObject", f"{pictures}/archive/apple/1.jpg", {}, YES),
-        ("s3:GetObject", f"{pictures}/archive", {}, YES),
-        ("s3:GetObject", f"{pictures}/archived/apple/1.jpg", {}, NO),
-        ("s3:GetObject", f"{pictures}/salaries.csv", {}, NO),
-        ("s3:PutObject", f"{pictures}/archive/apple/1.jpg", {}, NO),
-        ("s3:DeleteObject", f"{pictures}/archive/apple/1.jpg", {}, NO),
-        ("s3:DeleteObjectVersion", f"{pictures}/archive/apple/1.jpg", {}, NO),
-        ("s3:DeleteBucket", pictures, {}, NO),
+        # Images: those of the prefix are listed and read, and never changed.
+        ("s3:ListBucket", images, {"s3:prefix": "archive/"}, YES),
+        ("s3:ListBucket", images, {"s3:prefix": "archive/2026/apple/"}, YES),
+        ("s3:ListBucket", images, {"s3:prefix": "archive"}, YES),
+        ("s3:ListBucket", images, {"s3:prefix": "archived/"}, NO),
+        ("s3:ListBucket", images, {"s3:prefix": ""}, NO),
+        ("s3:ListBucket", images, {}, NO),
+        ("s3:GetObject", f"{images}/archive/apple/1.jpg", {}, YES),
+        ("s3:GetObject", f"{images}/archive", {}, YES),
+        ("s3:GetObject", f"{images}/archived/apple/1.jpg", {}, NO),
+        ("s3:GetObject", f"{images}/salaries.csv", {}, NO),
+        ("s3:PutObject", f"{images}/archive/apple/1.jpg", {}, NO),
+        ("s3:DeleteObject", f"{images}/archive/apple/1.jpg", {}, NO),
+        ("s3:DeleteObjectVersion", f"{images}/archive/apple/1.jpg", {}, NO),
+        ("s3:DeleteBucket", images, {}, NO),
         # Results: all that a run does, old versions excepted, which are how a mistake is undone.
         ("s3:ListBucket", results, {"s3:prefix": "results/features/"}, YES),
         ("s3:GetObject", f"{results}/results/run.json", {}, YES),
@@ -182,8 +180,8 @@ def test_the_job_may_do_what_it_does_and_nothing_else(cloud: Cloud) -> None:
 def test_the_submitter_may_start_follow_and_cancel_runs_of_this_application(cloud: Cloud) -> None:
     application = cloud.arn("AWS::EMRServerless::Application")
     other = f"arn:aws:emr-serverless:{REGION}:{ACCOUNT}:/applications/00other"
-    role = cloud.stack.att(cloud.one("AWS::IAM::Role", EMR), "Arn")
-    scheduler = cloud.stack.att(cloud.one("AWS::IAM::Role", SCHEDULER), "Arn")
+    role = cloud.stack.att(cloud.only("AWS::IAM::Role", EMR), "Arn")
+    scheduler = cloud.stack.att(cloud.only("AWS::IAM::Role", SCHEDULER), "Arn")
     results, logs = cloud.output_bucket("Results"), cloud.output_bucket("Logs")
     stacks = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack"
     rows: list[Row] = [
@@ -214,7 +212,7 @@ def test_the_submitter_may_start_follow_and_cancel_runs_of_this_application(clou
         ("s3:GetObject", f"{logs}/emr/applications/a/jobs/b/SPARK_DRIVER/stderr.gz", {}, YES),
         ("s3:ListBucket", logs, {"s3:prefix": "emr/applications/a/jobs/b/"}, YES),
         ("s3:GetObject", f"{logs}/access/results/1", {}, NO),
-        ("s3:GetObject", "arn:aws:s3:::old-pictures/archive/apple/1.jpg", {}, NO),
+        ("s3:GetObject", "arn:aws:s3:::old-images/archive/apple/1.jpg", {}, NO),
         ("s3:GetObject", f"{CODE}/{cloud.output('JobZip').rsplit('/', 1)[-1]}", {}, NO),
         ("kms:Decrypt", cloud.arn("AWS::KMS::Key"), VIA_S3, YES),
         ("kms:Decrypt", cloud.arn("AWS::KMS::Key"), {}, NO),
@@ -226,7 +224,7 @@ def test_the_submitter_may_start_follow_and_cancel_runs_of_this_application(clou
 
 def test_the_schedule_may_start_runs_and_nothing_else(cloud: Cloud) -> None:
     application = cloud.arn("AWS::EMRServerless::Application")
-    role = cloud.stack.att(cloud.one("AWS::IAM::Role", EMR), "Arn")
+    role = cloud.stack.att(cloud.only("AWS::IAM::Role", EMR), "Arn")
     rows: list[Row] = [
         ("emr-serverless:StartJobRun", application, {}, YES),
         ("iam:PassRole", role, TO_EMR, YES),
@@ -260,7 +258,7 @@ def test_roles_are_taken_on_only_by_their_service_for_this_stack(cloud: Cloud) -
     group = cloud.arn("AWS::Scheduler::ScheduleGroup")
     other = {"aws:SourceAccount": "222222222222"}
     job, schedule, sender = (
-        cloud.one("AWS::IAM::Role", service) for service in (EMR, SCHEDULER, "events.amazonaws.com")
+        cloud.only("AWS::IAM::Role", service) for service in (EMR, SCHEDULER, "events.amazonaws.com")
     )
     mine = {"aws:SourceAccount": ACCOUNT}
     elsewhere = application.replace("/applications/", "/applications/x")
@@ -309,16 +307,16 @@ def test_services_may_use_topic_and_key_for_this_account_alone(cloud: Cloud) -> 
 def test_a_bucket_of_the_stacks_own_is_read_whole(synthesize: Synthesize) -> None:
     template = synthesize()
     cloud = Cloud(Stack(template, ACCOUNT, REGION, name="fruits"), template)
-    pictures = cloud.output_bucket("Images")
+    images = cloud.output_bucket("Images")
     judge(
         cloud,
         cloud.job,
         [
-            ("s3:ListBucket", pictures, {"s3:prefix": ""}, YES),
-            ("s3:GetObject", f"{pictures}/apple/1.jpg", {}, YES),
-            ("s3:PutObject", f"{pictures}/apple/1.jpg", {}, NO),
-            ("s3:DeleteObject", f"{pictures}/apple/1.jpg", {}, NO),
-            ("s3:GetObject", f"{pictures}/apple/1.jpg", {"aws:SecureTransport": "false"}, NO),
+            ("s3:ListBucket", images, {"s3:prefix": ""}, YES),
+            ("s3:GetObject", f"{images}/apple/1.jpg", {}, YES),
+            ("s3:PutObject", f"{images}/apple/1.jpg", {}, NO),
+            ("s3:DeleteObject", f"{images}/apple/1.jpg", {}, NO),
+            ("s3:GetObject", f"{images}/apple/1.jpg", {"aws:SecureTransport": "false"}, NO),
         ],
     )
 
@@ -337,9 +335,9 @@ def test_no_statement_allows_everything(cloud: Cloud) -> None:
     """Only a key's own policy names all of a service's actions, for the account itself, as AWS asks for."""
     broad = [action for action in actions(cloud.template) if action.endswith(":*")]
     assert set(broad) <= {"kms:*", "s3:*"}  # s3:* in what is refused without TLS
-    for one in cloud.template["Resources"].values():
-        if one["Type"] in {"AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"}:
-            for statement in one["Properties"]["PolicyDocument"]["Statement"]:
+    for resource in cloud.template["Resources"].values():
+        if resource["Type"] in {"AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"}:
+            for statement in resource["Properties"]["PolicyDocument"]["Statement"]:
                 assert "*" not in json.dumps(statement["Action"])
                 if statement["Resource"] == "*":
                     assert statement["Action"] == "logs:DescribeLogGroups"

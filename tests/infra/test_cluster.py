@@ -16,7 +16,7 @@ EVERYTHING: dict[str, Any] = {
     "schedule": "03:30",
     "vpc": "vpc-12345678",
     "subnets": "subnet-12345678,subnet-22345678",
-    "images_bucket": "old-pictures",
+    "images_bucket": "old-images",
     "images_prefix": "archive",
 }
 TAG = {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"}
@@ -29,17 +29,20 @@ def test_nothing_costs_by_the_hour(synthesize: Synthesize, settings: dict[str, A
         r"AWS::EC2::(NatGateway|Instance|EIP|FlowLog|InternetGateway)|AWS::EMR::(Cluster|Studio)"
         r"|AWS::(EMRServerless|Lambda|ECS)::|Custom::"
     )
-    kinds = {one["Type"] for one in template["Resources"].values()}
+    kinds = {resource["Type"] for resource in template["Resources"].values()}
     assert not [kind for kind in kinds if by_the_hour.match(kind)]
     # Gateway endpoints cost nothing; interfaces do, by the hour.
-    assert {one["VpcEndpointType"] for one in of_type(template, "AWS::EC2::VPCEndpoint")} <= {"Gateway"}
+    assert {properties["VpcEndpointType"] for properties in of_type(template, "AWS::EC2::VPCEndpoint")} <= {"Gateway"}
 
 
 def test_disks_results_and_connections_are_encrypted_and_only_imdsv2_answers(synthesize: Synthesize) -> None:
     template = synthesize(compute="cluster")
     key = {"Fn::GetAtt": [logical_id(template, only(template, "AWS::KMS::Key")), "Arn"]}
-    told = only(template, "AWS::EMR::SecurityConfiguration")["SecurityConfiguration"]
-    encryption, metadata = told["EncryptionConfiguration"], told["InstanceMetadataServiceConfiguration"]
+    configuration = only(template, "AWS::EMR::SecurityConfiguration")["SecurityConfiguration"]
+    encryption, metadata = (
+        configuration["EncryptionConfiguration"],
+        configuration["InstanceMetadataServiceConfiguration"],
+    )
     assert encryption["EnableAtRestEncryption"] is encryption["EnableInTransitEncryption"] is True
     disks = encryption["AtRestEncryptionConfiguration"]["LocalDiskEncryptionConfiguration"]
     assert disks == {"EncryptionKeyProviderType": "AwsKms", "AwsKmsKey": key, "EnableEbsEncryption": True}
@@ -48,7 +51,7 @@ def test_disks_results_and_connections_are_encrypted_and_only_imdsv2_answers(syn
     assert tls["CertificateProviderType"] == "PEM"
     assert tls["S3Object"].endswith(".zip")
     assert (metadata["MinimumInstanceMetadataServiceVersion"], metadata["HttpPutResponseHopLimit"]) == (2, 1)
-    # The same key encrypts pictures and results.
+    # The same key encrypts images and results.
     algorithms = [
         rule["ServerSideEncryptionByDefault"].get("KMSMasterKeyID")
         for bucket in of_type(template, "AWS::S3::Bucket")
@@ -60,9 +63,9 @@ def test_disks_results_and_connections_are_encrypted_and_only_imdsv2_answers(syn
 def rules(template: dict[str, Any], way: str) -> list[tuple[str, str, str, str, Any]]:
     """Return all rules of a way (Ingress, Egress): whose, and from or to where, which protocol and ports."""
     names = {
-        name: one["Properties"]["GroupDescription"].split()[0]
-        for name, one in template["Resources"].items()
-        if one["Type"] == "AWS::EC2::SecurityGroup"
+        name: resource["Properties"]["GroupDescription"].split()[0]
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::EC2::SecurityGroup"
     }
 
     def of(value: Any) -> str:
@@ -70,9 +73,9 @@ def rules(template: dict[str, Any], way: str) -> list[tuple[str, str, str, str, 
 
     inline = [
         (names[name], rule)
-        for name, one in template["Resources"].items()
-        if one["Type"] == "AWS::EC2::SecurityGroup"
-        for rule in one["Properties"].get(f"SecurityGroup{way}", [])
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::EC2::SecurityGroup"
+        for rule in resource["Properties"].get(f"SecurityGroup{way}", [])
     ]
     apart = [(of(rule["GroupId"]), rule) for rule in of_type(template, f"AWS::EC2::SecurityGroup{way}")]
     return sorted(
@@ -113,12 +116,14 @@ def test_the_network_is_private_with_a_way_to_s3_and_bears_emrs_tag(synthesize: 
     assert endpoint["RouteTableIds"] == [{"Ref": logical_id(template, only(template, "AWS::EC2::RouteTable"))}]
     assert len(of_type(template, "AWS::EC2::SubnetRouteTableAssociation")) == len(subnets)
     for kind in ("AWS::EC2::Subnet", "AWS::EC2::SecurityGroup", "AWS::EC2::VPC"):
-        assert all(TAG in one["Tags"] for one in of_type(template, kind)), kind
+        assert all(TAG in properties["Tags"] for properties in of_type(template, kind)), kind
 
 
 def test_an_existing_network_gets_two_groups_and_nothing_else(synthesize: Synthesize) -> None:
     template = synthesize(**EVERYTHING)
-    kinds = {one["Type"] for one in template["Resources"].values() if one["Type"].startswith("AWS::EC2::")}
+    kinds = {
+        resource["Type"] for resource in template["Resources"].values() if resource["Type"].startswith("AWS::EC2::")
+    }
     assert kinds == {f"AWS::EC2::SecurityGroup{way}" for way in ("", "Ingress", "Egress")}
     assert {group["VpcId"] for group in of_type(template, "AWS::EC2::SecurityGroup")} == {"vpc-12345678"}
     assert template["Outputs"]["Subnets"]["Value"] == "subnet-12345678,subnet-22345678"
@@ -126,8 +131,8 @@ def test_an_existing_network_gets_two_groups_and_nothing_else(synthesize: Synthe
 
 def test_the_submitter_is_told_what_a_cluster_is_started_with(synthesize: Synthesize, dist: Path) -> None:
     outputs = {
-        name: one["Value"]
-        for name, one in synthesize(compute="cluster", worker_vcpu=8, worker_memory_gb=16)["Outputs"].items()
+        name: output["Value"]
+        for name, output in synthesize(compute="cluster", worker_vcpu=8, worker_memory_gb=16)["Outputs"].items()
     }
     assert outputs["Target"] == "cluster"
     assert "ApplicationId" not in outputs

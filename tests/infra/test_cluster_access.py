@@ -13,7 +13,7 @@ EMR, EC2 = "elasticmapreduce.amazonaws.com", "ec2.amazonaws.com"
 SETTINGS: dict[str, Any] = {
     "compute": "cluster",
     "schedule": "03:30",
-    "images_bucket": "old-pictures",
+    "images_bucket": "old-images",
     "images_prefix": "archive",
 }
 CLUSTER = f"arn:aws:elasticmapreduce:{REGION}:{ACCOUNT}:cluster/j-1A2B3C"
@@ -34,22 +34,22 @@ def cloud(synthesize: Synthesize) -> Cloud:
 
 
 def role(cloud: Cloud, service: str) -> str:
-    return str(cloud.stack.att(cloud.one("AWS::IAM::Role", f'"Service": "{service}"'), "Arn"))
+    return str(cloud.stack.att(cloud.only("AWS::IAM::Role", f'"Service": "{service}"'), "Arn"))
 
 
 def nodes(cloud: Cloud) -> Identity:
-    return cloud.stack.role(cloud.one("AWS::IAM::Role", f'"Service": "{EC2}"')).session("i-0123456789abcdef0")
+    return cloud.stack.role(cloud.only("AWS::IAM::Role", f'"Service": "{EC2}"')).session("i-0123456789abcdef0")
 
 
 def test_a_node_may_do_what_the_job_does_and_nothing_else(cloud: Cloud) -> None:
-    pictures, results, logs = "arn:aws:s3:::old-pictures", cloud.output_bucket("Results"), cloud.output_bucket("Logs")
+    images, results, logs = "arn:aws:s3:::old-images", cloud.output_bucket("Results"), cloud.output_bucket("Logs")
     key = cloud.arn("AWS::KMS::Key")
     rows: list[Row] = [
-        ("s3:ListBucket", pictures, {"s3:prefix": "archive/"}, YES),
-        ("s3:ListBucket", pictures, {"s3:prefix": ""}, NO),
-        ("s3:GetObject", f"{pictures}/archive/apple/1.jpg", {}, YES),
-        ("s3:GetObject", f"{pictures}/salaries.csv", {}, NO),
-        ("s3:PutObject", f"{pictures}/archive/apple/1.jpg", {}, NO),
+        ("s3:ListBucket", images, {"s3:prefix": "archive/"}, YES),
+        ("s3:ListBucket", images, {"s3:prefix": ""}, NO),
+        ("s3:GetObject", f"{images}/archive/apple/1.jpg", {}, YES),
+        ("s3:GetObject", f"{images}/salaries.csv", {}, NO),
+        ("s3:PutObject", f"{images}/archive/apple/1.jpg", {}, NO),
         ("s3:ListBucket", results, {"s3:prefix": "results/features/"}, YES),
         ("s3:GetObject", f"{results}/results/run.json", {}, YES),
         ("s3:PutObject", f"{results}/results/features/model=a/wave=b/1.parquet", {}, YES),
@@ -84,8 +84,8 @@ def test_a_node_may_do_what_the_job_does_and_nothing_else(cloud: Cloud) -> None:
 
 
 def certificates(cloud: Cloud) -> str:
-    told = cloud.stack.properties(cloud.one("AWS::EMR::SecurityConfiguration"))["SecurityConfiguration"]
-    tls = told["EncryptionConfiguration"]["InTransitEncryptionConfiguration"]["TLSCertificateConfiguration"]
+    configuration = cloud.stack.properties(cloud.only("AWS::EMR::SecurityConfiguration"))["SecurityConfiguration"]
+    tls = configuration["EncryptionConfiguration"]["InTransitEncryptionConfiguration"]["TLSCertificateConfiguration"]
     return str(cloud.stack.resolve(tls["S3Object"])).rsplit("/", 1)[-1]
 
 
@@ -146,8 +146,8 @@ def test_the_schedule_may_start_clusters_and_nothing_else(cloud: Cloud) -> None:
 
 def test_emr_itself_may_hand_over_the_nodes_role_and_encrypt_their_disks(cloud: Cloud) -> None:
     """Beside AWS's own policy for it, which is not ours to judge."""
-    known = cloud.stack.role(cloud.one("AWS::IAM::Role", f'"Service": "{EMR}"'))
-    assert [one.rsplit("/", 1)[-1] for one in known.unknown] == ["AmazonEMRServicePolicy_v2"]
+    known = cloud.stack.role(cloud.only("AWS::IAM::Role", f'"Service": "{EMR}"'))
+    assert [policy.rsplit("/", 1)[-1] for policy in known.unknown] == ["AmazonEMRServicePolicy_v2"]
     key, grant = cloud.arn("AWS::KMS::Key"), {"kms:GrantIsForAWSResource": "true"}
     rows: list[Row] = [
         ("iam:PassRole", role(cloud, EC2), {"iam:PassedToService": EC2}, YES),
@@ -165,7 +165,7 @@ def test_emr_itself_may_hand_over_the_nodes_role_and_encrypt_their_disks(cloud: 
 
 def test_roles_are_taken_on_only_by_their_service_for_this_account(cloud: Cloud) -> None:
     anything = f"arn:aws:elasticmapreduce:{REGION}:{ACCOUNT}:cluster/j-1"
-    service, job = (cloud.one("AWS::IAM::Role", f'"Service": "{name}"') for name in (EMR, EC2))
+    service, job = (cloud.only("AWS::IAM::Role", f'"Service": "{name}"') for name in (EMR, EC2))
     mine, other = {"aws:SourceAccount": ACCOUNT}, {"aws:SourceAccount": "222222222222"}
     rows: list[tuple[str, Identity | str, dict[str, str], bool]] = [
         (service, EMR, {**mine, "aws:SourceArn": anything}, YES),
@@ -176,8 +176,8 @@ def test_roles_are_taken_on_only_by_their_service_for_this_account(cloud: Cloud)
         (job, EMR, mine, NO),
         (job, cloud.submitter, {}, NO),
     ]
-    for one, who, context, expected in rows:
-        verdict = cloud.stack.assume(one, who, context)
+    for role, who, context, expected in rows:
+        verdict = cloud.stack.assume(role, who, context)
         assert verdict.allowed is expected, str(verdict)
 
 

@@ -38,7 +38,7 @@ class Deployment:
 
 def _outputs_of(aws: Server, name: str) -> dict[str, str]:
     [stack] = aws.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-    return {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_the_roles_are_there_with_their_policies(deployment: Deployment) -> None
 def test_alerts_logs_and_schedule_are_there(deployment: Deployment) -> None:
     aws = deployment.aws
     topic = deployment.outputs["AlertsTopic"]
-    assert topic in [one["TopicArn"] for one in aws.client("sns").list_topics()["Topics"]]
+    assert topic in [listed["TopicArn"] for listed in aws.client("sns").list_topics()["Topics"]]
     [rule] = aws.resources("AWS::Events::Rule", stack="fruits")
     [target] = aws.client("events").list_targets_by_rule(Rule=rule.physical_id)["Targets"]
     assert target["Arn"] == topic
@@ -123,9 +123,9 @@ def test_alerts_logs_and_schedule_are_there(deployment: Deployment) -> None:
     [found] = aws.client("logs").describe_log_groups(logGroupNamePrefix=group.physical_id)["logGroups"]
     assert found["retentionInDays"] == 90
     [listed] = aws.client("scheduler").list_schedules()["Schedules"]
-    told = aws.client("scheduler").get_schedule(Name=listed["Name"], GroupName=listed["GroupName"])
-    assert told["ScheduleExpression"] == "cron(30 3 * * ? *)"
-    request = json.loads(told["Target"]["Input"])
+    schedule = aws.client("scheduler").get_schedule(Name=listed["Name"], GroupName=listed["GroupName"])
+    assert schedule["ScheduleExpression"] == "cron(30 3 * * ? *)"
+    request = json.loads(schedule["Target"]["Input"])
     assert request["ApplicationId"] == deployment.outputs["ApplicationId"]
     assert request["JobDriver"]["SparkSubmit"]["EntryPoint"] == deployment.outputs["EntryPoint"]
     alarms = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
@@ -163,7 +163,7 @@ def test_what_was_built_is_what_was_uploaded(deployment: Deployment) -> None:
 
 def applications(aws: Server) -> list[str]:
     found: list[dict[str, Any]] = aws.client("emr-serverless").list_applications()["applications"]
-    return sorted(one["name"] for one in found if one["state"] != "TERMINATED")
+    return sorted(application["name"] for application in found if application["state"] != "TERMINATED")
 
 
 def buckets(aws: Server) -> set[str]:
@@ -182,8 +182,8 @@ def test_a_stack_for_clusters_is_deployed_beside_and_goes_alone(deployment: Depl
     outputs = _outputs_of(aws, "clusters")
     # No cluster: it is the submitter's to start.
     assert aws.client("emr").list_clusters()["Clusters"] == []
-    told = aws.client("emr").describe_security_configuration(Name=outputs["SecurityConfiguration"])
-    encryption = json.loads(told["SecurityConfiguration"])["EncryptionConfiguration"]
+    security = aws.client("emr").describe_security_configuration(Name=outputs["SecurityConfiguration"])
+    encryption = json.loads(security["SecurityConfiguration"])["EncryptionConfiguration"]
     [key] = aws.resources("AWS::KMS::Key", stack="clusters")
     disks = encryption["AtRestEncryptionConfiguration"]["LocalDiskEncryptionConfiguration"]
     assert disks["AwsKmsKey"].endswith(f"/{key.physical_id}")
@@ -237,9 +237,9 @@ def test_stacks_of_other_names_live_side_by_side_and_go_alone(deployment: Deploy
     assert applications(aws) == ["fruits"]
     assert deployment.outputs == mine
 
-    # Another name for the first one: the new stack takes over the pictures, then the old one goes.
-    pictures = {"images_bucket": deployment.bucket("Images")}
-    renamed = cdk("deploy", project, aws.endpoint, **SETTINGS, name="renamed", **pictures)
+    # Another name for the first one: the new stack takes over the images, then the old one goes.
+    images = {"images_bucket": deployment.bucket("Images")}
+    renamed = cdk("deploy", project, aws.endpoint, **SETTINGS, name="renamed", **images)
     assert renamed.returncode == 0, renamed.stdout
     assert f"renamed.Images = {mine['Images']}\n" in renamed.stdout
     more = buckets(aws)
@@ -249,7 +249,7 @@ def test_stacks_of_other_names_live_side_by_side_and_go_alone(deployment: Deploy
     assert gone.returncode == 0, gone.stdout
     assert applications(aws) == ["renamed"]
 
-    gone = cdk("destroy", project, aws.endpoint, **SETTINGS, name="renamed", **pictures)
+    gone = cdk("destroy", project, aws.endpoint, **SETTINGS, name="renamed", **images)
     assert gone.returncode == 0, gone.stdout
     assert applications(aws) == []
     assert not aws.client("events").list_rules()["Rules"]

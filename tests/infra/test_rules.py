@@ -14,7 +14,7 @@ from tests.infra.conftest import ACCOUNT, CONTEXT, Synthesize
 # Setting by setting: without, and with.
 CHOICES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"vpc": "vpc-12345678", "subnets": "subnet-12345678,subnet-22345678"}),
-    ({}, {"images_bucket": "old-pictures", "images_prefix": "archive/2026"}),
+    ({}, {"images_bucket": "old-images", "images_prefix": "archive/2026"}),
     ({}, {"schedule": "03:30", "timezone": "Europe/Paris"}),
     ({}, {"kms": True}),
     ({}, {"architecture": "arm64"}),
@@ -25,12 +25,12 @@ COMBINATIONS = [
 # Each once, on top: what the product leaves out.
 OTHERS: list[dict[str, Any]] = [
     {"alert": "somebody@example.com", "budget": 0, "keep_data": False},
-    {"images_bucket": "old-pictures", "images_key": f"arn:aws:kms:eu-west-3:{ACCOUNT}:key/12345678-abcd"},
+    {"images_bucket": "old-images", "images_key": f"arn:aws:kms:eu-west-3:{ACCOUNT}:key/12345678-abcd"},
     {"region": "us-east-1", "worker_vcpu": 8, "worker_memory_gb": 32, "max_vcpu": 400},
     {"compute": "cluster"},
     {
         **{"compute": "cluster", "vpc": "vpc-12345678", "subnets": "subnet-12345678", "architecture": "arm64"},
-        **{"schedule": "03:30", "images_bucket": "old-pictures", "images_prefix": "archive/2026"},
+        **{"schedule": "03:30", "images_bucket": "old-images", "images_prefix": "archive/2026"},
     },
     {"compute": "cluster", "region": "us-east-1", "keep_data": False, "budget": 0},
 ]
@@ -120,7 +120,7 @@ def test_cfn_lint_says_nothing(judged: Judged) -> None:
 
 def test_cfn_lint_would_say_something(synthesize: Synthesize) -> None:
     template = json.loads(json.dumps(synthesize()))
-    for one in template["Resources"].values():
-        if one["Type"] == "AWS::EMRServerless::Application":
-            one["Properties"]["MaximumCapacity"]["Cpu"] = "a lot"
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::EMRServerless::Application":
+            resource["Properties"]["MaximumCapacity"]["Cpu"] = "a lot"
     assert lint(template)

@@ -21,13 +21,13 @@ EVERYTHING: dict[str, Any] = {
     "vpc": "vpc-12345678",
     "subnets": "subnet-12345678,subnet-22345678",
     "alert": "somebody@example.com",
-    "images_bucket": "old-pictures",
+    "images_bucket": "old-images",
     "images_prefix": "archive",
 }
 
 
 def logical_id(template: dict[str, Any], properties: dict[str, Any]) -> str:
-    [found] = [name for name, one in template["Resources"].items() if one.get("Properties") is properties]
+    [found] = [name for name, resource in template["Resources"].items() if resource.get("Properties") is properties]
     return str(found)
 
 
@@ -50,7 +50,7 @@ def test_each_bucket_is_private_versioned_encrypted_and_logged(
         assert any(rule.get("AbortIncompleteMultipartUpload") for rule in rules)
         assert any(rule.get("NoncurrentVersionExpiration") == {"NoncurrentDays": 30} for rule in rules)
         assert "BucketName" not in bucket
-    # Pictures and results are logged, to the third; that one's own logs end by themselves.
+    # Images and results are logged, to the third; that one's own logs end by themselves.
     logged = [bucket for bucket in buckets if "LoggingConfiguration" in bucket]
     [log_bucket] = [bucket for bucket in buckets if bucket not in logged]
     assert len(logged) == 2
@@ -58,7 +58,7 @@ def test_each_bucket_is_private_versioned_encrypted_and_logged(
         json.dumps({"Ref": logical_id(template, log_bucket)})
     }
     assert any(rule.get("ExpirationInDays") == 30 for rule in log_bucket["LifecycleConfiguration"]["Rules"])
-    # Nothing of the pictures and results is ever deleted by a rule but old versions.
+    # Nothing of the images and results is ever deleted by a rule but old versions.
     for bucket in logged:
         assert not any("ExpirationInDays" in rule for rule in bucket["LifecycleConfiguration"]["Rules"])
 
@@ -88,19 +88,19 @@ def test_s3_or_a_key_of_the_stacks_own_encrypts(synthesize: Synthesize) -> None:
 @pytest.mark.parametrize("kind", ["AWS::S3::Bucket", "AWS::KMS::Key"])
 def test_data_and_their_key_stay_unless_told_otherwise(synthesize: Synthesize, kind: str) -> None:
     def policies(**settings: Any) -> set[tuple[str, str]]:
-        resources = [one for one in synthesize(**settings)["Resources"].values() if one["Type"] == kind]
-        return {(one["DeletionPolicy"], one["UpdateReplacePolicy"]) for one in resources}
+        resources = [resource for resource in synthesize(**settings)["Resources"].values() if resource["Type"] == kind]
+        return {(resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) for resource in resources}
 
     assert policies(kms=True) == {("Retain", "Retain")}
     assert policies(kms=True, keep_data=False) == {("Delete", "Delete")}
 
 
 def test_an_existing_bucket_of_pictures_is_neither_made_nor_changed(synthesize: Synthesize) -> None:
-    template = synthesize(images_bucket="old-pictures", images_prefix="archive")
+    template = synthesize(images_bucket="old-images", images_prefix="archive")
     assert len(of_type(template, "AWS::S3::Bucket")) == 2
     for policy in of_type(template, "AWS::S3::BucketPolicy"):
-        assert policy["Bucket"] != "old-pictures"
-    assert template["Outputs"]["Images"]["Value"] == "s3://old-pictures/archive"
+        assert policy["Bucket"] != "old-images"
+    assert template["Outputs"]["Images"]["Value"] == "s3://old-images/archive"
 
 
 # ---- bounds on cost
@@ -122,7 +122,7 @@ def test_the_application_costs_nothing_idle_and_is_bounded(synthesize: Synthesiz
 def test_nothing_in_the_stack_costs_by_the_hour(synthesize: Synthesize) -> None:
     by_the_hour = re.compile(r"AWS::EC2::(NatGateway|VPCEndpoint|Instance|EIP)|AWS::(EMR|ECS|RDS|Lambda)::|Custom::")
     for settings in ({}, EVERYTHING):
-        kinds = {one["Type"] for one in synthesize(**settings)["Resources"].values()}
+        kinds = {resource["Type"] for resource in synthesize(**settings)["Resources"].values()}
         assert not [kind for kind in kinds if by_the_hour.match(kind)]
 
 
@@ -130,12 +130,16 @@ def test_a_budget_and_its_alerts(synthesize: Synthesize) -> None:
     budget = only(synthesize(budget=250), "AWS::Budgets::Budget")
     assert budget["Budget"]["BudgetLimit"] == {"Amount": 250, "Unit": "USD"}
     assert budget["Budget"]["TimeUnit"] == "MONTHLY"
-    told = {
-        (one["Notification"]["NotificationType"], one["Notification"]["Threshold"], subscriber["SubscriptionType"])
-        for one in budget["NotificationsWithSubscribers"]
-        for subscriber in one["Subscribers"]
+    alerts = {
+        (
+            notification["Notification"]["NotificationType"],
+            notification["Notification"]["Threshold"],
+            subscriber["SubscriptionType"],
+        )
+        for notification in budget["NotificationsWithSubscribers"]
+        for subscriber in notification["Subscribers"]
     }
-    assert told == {("ACTUAL", 80, "SNS"), ("FORECASTED", 100, "SNS")}
+    assert alerts == {("ACTUAL", 80, "SNS"), ("FORECASTED", 100, "SNS")}
     assert not of_type(synthesize(budget=0), "AWS::Budgets::Budget")
 
 
@@ -279,17 +283,17 @@ PHYSICAL = re.compile(
 
 
 def test_no_part_has_a_name_that_a_second_stack_would_want_too(synthesize: Synthesize) -> None:
-    for one in synthesize(**EVERYTHING)["Resources"].values():
-        if one["Type"] not in HARMLESS:
-            named = [name for name in one.get("Properties", {}) if PHYSICAL.fullmatch(name)]
-            literal = [name for name in named if isinstance(one["Properties"][name], str)]
-            assert not literal, (one["Type"], literal)
+    for resource in synthesize(**EVERYTHING)["Resources"].values():
+        if resource["Type"] not in HARMLESS:
+            named = [name for name in resource.get("Properties", {}) if PHYSICAL.fullmatch(name)]
+            literal = [name for name in named if isinstance(resource["Properties"][name], str)]
+            assert not literal, (resource["Type"], literal)
 
 
 def test_stacks_of_two_names_are_made_of_the_same_parts(synthesize: Synthesize) -> None:
     first, second = synthesize(**EVERYTHING), synthesize(**EVERYTHING, name="trial")
-    assert {name: one["Type"] for name, one in first["Resources"].items()} == {
-        name: one["Type"] for name, one in second["Resources"].items()
+    assert {name: resource["Type"] for name, resource in first["Resources"].items()} == {
+        name: resource["Type"] for name, resource in second["Resources"].items()
     }
     assert "fruits" not in json.dumps(second).replace('"AWS::', "")
 

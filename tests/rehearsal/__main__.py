@@ -33,7 +33,7 @@ from tests.rehearsal.stage import SETTINGS, staged
 FOLDER = ROOT / "build/rehearsal"
 SAMPLE = ROOT / "build/sample"
 LATER = 10
-# One picture of so many is held back.
+# One image of so many is held back.
 EVERY = 36
 # What differs from target to target, at the end.
 LAST: dict[str, tuple[tuple[str, Callable[[Rehearsal], str]], ...]] = {
@@ -98,7 +98,7 @@ def _rehearse(report: Report, target: str, *, each_grant: bool) -> None:
 
         def upload() -> str:
             rehearsal[0].upload(rehearsal[0].first)
-            return f"{len(rehearsal[0].first)} pictures are in the bucket"
+            return f"{len(rehearsal[0].first)} images are in the bucket"
 
         report.step("sample", lambda: f"{SAMPLE} is {'rendered' if sample.write(SAMPLE) else 'there already'}")
         report.step("deploy", deploy)
@@ -111,7 +111,7 @@ def _rehearse(report: Report, target: str, *, each_grant: bool) -> None:
         report.step("cancel", partial(proofs.cancelled_run, played))
         report.step("ten new", partial(proofs.next_run, played))
         report.step("compare", partial(proofs.same_as_local, played))
-        report.step("broken pictures", partial(proofs.broken_pictures, played))
+        report.step("broken images", partial(proofs.broken_images, played))
         for name, prove in LAST[target]:
             report.step(name, partial(prove, played))
         if each_grant:

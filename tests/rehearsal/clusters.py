@@ -41,22 +41,22 @@ class Clusters:
         """Start a cluster for a request, as it was sent."""
         with self._lock:
             made: ActionResult = start(answer)
-            told = answer.backend.clusters[str(made.result["JobFlowId"])]  # type: ignore[index]
-            flow = Flow(self._aws, self.guard, self._machine, self._folder / told.id, request, told)
-            for step, its in zip(request["Steps"], told.steps, strict=True):
-                self.runs[f"{told.id}/{its.id}"] = flow.add(step, its)
-            self.flows[told.id] = flow
+            record = answer.backend.clusters[str(made.result["JobFlowId"])]  # type: ignore[index]
+            flow = Flow(self._aws, self.guard, self._machine, self._folder / record.id, request, record)
+            for step, its in zip(request["Steps"], record.steps, strict=True):
+                self.runs[f"{record.id}/{its.id}"] = flow.add(step, its)
+            self.flows[record.id] = flow
             flow.start()
             return made
 
     def add(self, request: dict[str, Any], answer: ElasticMapReduceResponse, add: Any) -> ActionResult:
         """Add steps to a cluster, as they were sent."""
         flow = self.flows[request["JobFlowId"]]
-        state = flow.told.state
+        state = flow.record.state
         made: ActionResult = add(answer)
-        for step, its in zip(request["Steps"], flow.told.steps[-len(request["Steps"]) :], strict=True):
-            self.runs[f"{flow.told.id}/{its.id}"] = flow.add(step, its)
-        flow.told.state = state
+        for step, its in zip(request["Steps"], flow.record.steps[-len(request["Steps"]) :], strict=True):
+            self.runs[f"{flow.record.id}/{its.id}"] = flow.add(step, its)
+        flow.record.state = state
         return made
 
     def wait(self, run_id: str, seconds: float = 300) -> Step:
@@ -64,7 +64,7 @@ class Clusters:
         flow, step, until = self.flows[run_id.split("/", maxsplit=1)[0]], self.runs[run_id], time.monotonic() + seconds
         while not step.ended:
             if time.monotonic() > until:
-                raise TimeoutError(f"run {run_id} is still {step.told.state} after {seconds:g} s")
+                raise TimeoutError(f"run {run_id} is still {step.record.state} after {seconds:g} s")
             time.sleep(0.1)
         if not flow.request["Instances"]["KeepJobFlowAliveWhenNoSteps"]:
             flow.join()
@@ -94,14 +94,14 @@ def clustered(aws: Server, folder: Path) -> Iterator[Clusters]:
             return clusters.add(json.loads(self.body), self, add)
 
         def cancel_steps(self: ElasticMapReduceResponse) -> ActionResult:
-            asked, told = json.loads(self.body), []
+            asked, answers = json.loads(self.body), []
             for step_id in asked["StepIds"]:
                 step = clusters.runs[f"{asked['ClusterId']}/{step_id}"]
                 step.cancelled.set()
-                if step.told.state == "PENDING":
+                if step.record.state == "PENDING":
                     step.tell("CANCELLED")
-                told.append({"StepId": step_id, "Status": "SUBMITTED"})
-            return ActionResult({"CancelStepsInfoList": told})
+                answers.append({"StepId": step_id, "Status": "SUBMITTED"})
+            return ActionResult({"CancelStepsInfoList": answers})
 
         def terminate_job_flows(self: ElasticMapReduceResponse) -> ActionResult:
             for cluster_id in json.loads(self.body)["JobFlowIds"]:
@@ -143,7 +143,7 @@ def _step_status(self: Any) -> dict[str, Any]:
 
 def _nodes(flow: Flow) -> list[dict[str, Any]]:
     """Return a node for each unit that a fleet was asked to begin with, for as long as the cluster lives."""
-    times = {"CreationDateTime": flow.told.creation_datetime, "EndDateTime": flow.told.end_datetime}
+    times = {"CreationDateTime": flow.record.creation_datetime, "EndDateTime": flow.record.end_datetime}
     return [
         {
             "Id": f"ci-{fleet['Name']}",

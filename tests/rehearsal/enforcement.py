@@ -51,8 +51,8 @@ def enforced() -> Iterator[Guard]:
         # allowed and refuses the others one by one; here one that is refused refuses all.
         if self.data.get("Action") == "DeleteObject" and key_name is None:
             asked = xmltodict.parse(self.body, force_list=("Object",), strip_whitespace=False)
-            for one in asked["Delete"]["Object"]:
-                authorize_s3(self, bucket_name, one["Key"])
+            for item in asked["Delete"]["Object"]:
+                authorize_s3(self, bucket_name, item["Key"])
         else:
             authorize_s3(self, bucket_name, key_name)
 

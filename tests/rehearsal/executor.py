@@ -28,7 +28,7 @@ from job.spark.java import find_java
 from tests.aws.server import Server
 from tests.rehearsal.container import Machine
 from tests.rehearsal.enforcement import Guard, enforced
-from tests.rehearsal.run import Place, Run
+from tests.rehearsal.run import Host, Run
 
 
 class Executor:
@@ -40,7 +40,7 @@ class Executor:
         self._aws = aws
         self._lock = threading.Lock()
         self._slots: dict[str, threading.Semaphore] = {}
-        self._place = Place(aws, guard, machine, folder, lambda application_id: self._slots[application_id])
+        self._host = Host(aws, guard, machine, folder, lambda application_id: self._slots[application_id])
 
     def take(self, request: dict[str, Any], answer: EMRServerlessResponse, start: Any) -> ActionResult:
         """Start a run for a request, as it was sent; the same token gives the same run."""
@@ -49,20 +49,20 @@ class Executor:
             known = [
                 run
                 for run in self.runs.values()
-                if run.told.application_id == application_id and run.told.client_token == request["clientToken"]
+                if run.record.application_id == application_id and run.record.client_token == request["clientToken"]
             ]
             if known:
                 if known[0].request != request:
                     raise ValidationException("The client token was used with other parameters")
-                return _ids(known[0].told)
+                return _ids(known[0].record)
             started: ActionResult = start(answer)
             backend = answer.emrserverless_backend
             application = backend.applications[application_id]
-            told = backend.job_runs[application_id][-1]
-            run = Run(self._place, request, told, _log_uri(request, application))
+            record = backend.job_runs[application_id][-1]
+            run = Run(self._host, request, record, _log_uri(request, application))
             scheduler = getattr(application, "scheduler_configuration", None) or {}
             self._slots.setdefault(application_id, threading.Semaphore(scheduler.get("maxConcurrentRuns", 15)))
-            self.runs[told.id] = run
+            self.runs[record.id] = run
             application.state = "STARTED"
             run.start()
             return started
@@ -72,16 +72,16 @@ class Executor:
         run, until = self.runs[run_id], time.monotonic() + seconds
         while not run.ended:
             if time.monotonic() > until:
-                raise TimeoutError(f"run {run_id} is still {run.told.state} after {seconds:g} s")
+                raise TimeoutError(f"run {run_id} is still {run.record.state} after {seconds:g} s")
             time.sleep(0.1)
         run.join()
         if run.fault:
             raise run.fault
-        return self.told(run_id)
+        return self.describe(run_id)
 
-    def told(self, run_id: str) -> dict[str, Any]:
+    def describe(self, run_id: str) -> dict[str, Any]:
         """Return what GetJobRun says."""
-        application_id = self.runs[run_id].told.application_id
+        application_id = self.runs[run_id].record.application_id
         answer = self._aws.client("emr-serverless").get_job_run(applicationId=application_id, jobRunId=run_id)
         return dict(answer["jobRun"])
 
@@ -154,13 +154,13 @@ def _asked(answer: EMRServerlessResponse) -> tuple[str, str]:
 def _run(executor: Executor, backend: Any, application_id: str, run_id: str) -> Run:
     backend.get_application(application_id)
     run = executor.runs.get(run_id)
-    if run is None or run.told.application_id != application_id:
+    if run is None or run.record.application_id != application_id:
         raise ResourceNotFoundException(run_id, "JobRun")
     return run
 
 
-def _ids(told: Any) -> ActionResult:
-    return ActionResult({"applicationId": told.application_id, "jobRunId": told.id, "arn": told.arn})
+def _ids(record: Any) -> ActionResult:
+    return ActionResult({"applicationId": record.application_id, "jobRunId": record.id, "arn": record.arn})
 
 
 def _log_uri(request: dict[str, Any], application: Any) -> str:

@@ -52,7 +52,7 @@ class Step:
     """A step, of which moto's own object tells the world."""
 
     request: dict[str, Any]
-    told: Any
+    record: Any
     # Of processes that were started.
     sessions: list[int] = field(default_factory=list)
     folder: Path | None = None
@@ -61,7 +61,7 @@ class Step:
     @property
     def ended(self) -> bool:
         """Whether its state will not change any more."""
-        return self.told.state in STEP_ENDED
+        return self.record.state in STEP_ENDED
 
     def said(self) -> str:
         """Return what the driver has said until now, before it gets to the logs."""
@@ -76,12 +76,12 @@ class Step:
 
     def tell(self, state: str, message: str = "") -> None:
         """Set what DescribeStep says."""
-        self.told.state = state
+        self.record.state = state
         if state == "RUNNING":
-            self.told.start_date_time = utcnow()
+            self.record.start_date_time = utcnow()
         if state in STEP_ENDED:
-            self.told.end_date_time = utcnow()
-            self.told.failure = {"Reason": message} if message else {}
+            self.record.end_date_time = utcnow()
+            self.record.failure = {"Reason": message} if message else {}
 
 
 @dataclass
@@ -93,7 +93,7 @@ class Flow:
     machine: Machine
     folder: Path
     request: dict[str, Any]
-    told: Any
+    record: Any
     steps: list[Step] = field(default_factory=list)
     # What went wrong here and not on the cluster: a fault of the rehearsal.
     fault: BaseException | None = None
@@ -103,12 +103,12 @@ class Flow:
         """Have moto tell the first state, not its own."""
         self.folder.mkdir()
         self.tell("STARTING")
-        self._thread = threading.Thread(target=self._guarded, name=f"cluster {self.told.id}")
+        self._thread = threading.Thread(target=self._guarded, name=f"cluster {self.record.id}")
 
-    def add(self, request: dict[str, Any], told: Any) -> Step:
+    def add(self, request: dict[str, Any], record: Any) -> Step:
         """Take a step."""
-        told.start_date_time = None
-        step = Step(request, told)
+        record.start_date_time = None
+        step = Step(request, record)
         step.tell("PENDING")
         self.steps.append(step)
         return step
@@ -119,7 +119,7 @@ class Flow:
 
     def terminate(self) -> None:
         """End it, as its user wishes."""
-        if self.told.state not in ENDED:
+        if self.record.state not in ENDED:
             self.tell("TERMINATING", "USER_REQUEST", "Terminated by user request")
             self._terminated.set()
 
@@ -130,11 +130,11 @@ class Flow:
 
     def tell(self, state: str, code: str = "", message: str = "") -> None:
         """Set what DescribeCluster says; why it ends stays as it was first told."""
-        self.told.state = state
+        self.record.state = state
         if code:
-            self.told.reason = {"Code": code, "Message": message}
+            self.record.reason = {"Code": code, "Message": message}
         if state in ENDED:
-            self.told.end_datetime = utcnow()
+            self.record.end_datetime = utcnow()
 
     def _guarded(self) -> None:
         try:
@@ -162,7 +162,7 @@ class Flow:
         except LogError as error:
             self.tell("TERMINATED_WITH_ERRORS", "INTERNAL_ERROR", str(error))
         except _Ended:
-            failed = self.told.reason["Code"] not in {"USER_REQUEST", "ALL_STEPS_COMPLETED"}
+            failed = self.record.reason["Code"] not in {"USER_REQUEST", "ALL_STEPS_COMPLETED"}
             self.tell("TERMINATED_WITH_ERRORS" if failed else "TERMINATED")
         finally:
             s3.close()
@@ -170,8 +170,8 @@ class Flow:
     def _certificates(self) -> str:
         """Return the address of what nodes encrypt with, which EMR has each of them fetch."""
         name = self.request["SecurityConfiguration"]
-        told = self.aws.client("emr").describe_security_configuration(Name=name)["SecurityConfiguration"]
-        transit = json.loads(told)["EncryptionConfiguration"]["InTransitEncryptionConfiguration"]
+        configuration = self.aws.client("emr").describe_security_configuration(Name=name)["SecurityConfiguration"]
+        transit = json.loads(configuration)["EncryptionConfiguration"]["InTransitEncryptionConfiguration"]
         return str(transit["TLSCertificateConfiguration"]["S3Object"])
 
     def _get(self, s3: Any, address: str) -> bytes:
@@ -214,8 +214,8 @@ class Flow:
                 self.tell("RUNNING")
                 self._step(s3, environment, waiting)
                 idle_since = time.monotonic()
-                if waiting.told.state == "FAILED" and waiting.request["ActionOnFailure"] == "TERMINATE_CLUSTER":
-                    self._end("STEP_FAILURE", f"Shut down as step {waiting.told.id} failed")
+                if waiting.record.state == "FAILED" and waiting.request["ActionOnFailure"] == "TERMINATE_CLUSTER":
+                    self._end("STEP_FAILURE", f"Shut down as step {waiting.record.id} failed")
             elif not kept:
                 self._end("ALL_STEPS_COMPLETED", "Steps completed")
             elif policy and time.monotonic() - idle_since > policy["IdleTimeout"]:
@@ -225,10 +225,10 @@ class Flow:
                 self._pause(POLL_SECONDS)
 
     def _step(self, s3: Any, environment: dict[str, str], step: Step) -> None:
-        step.folder = self.folder / step.told.id
+        step.folder = self.folder / step.record.id
         submission = Submission.of_step(step.request)
         container = Container(step.folder, submission, self.machine, environment, self.folder)
-        logs = Logs(s3, f"{self._logs}steps/{step.told.id}/", of_process)
+        logs = Logs(s3, f"{self._logs}steps/{step.record.id}/", of_process)
         step.tell("RUNNING")
         try:
             end = self._follow(s3, container, logs, step)
@@ -256,7 +256,7 @@ class Flow:
 
     @property
     def _logs(self) -> str:
-        return f"{self.request['LogUri']}{self.told.id}/"
+        return f"{self.request['LogUri']}{self.record.id}/"
 
     def _pause(self, seconds: float = STATE_SECONDS) -> None:
         if self._terminated.wait(seconds):

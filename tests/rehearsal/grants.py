@@ -43,11 +43,11 @@ def grants(stage: Stage) -> list[Grant]:
 
 def find(stage: Stage, action: str, output: str) -> Grant:
     """Return the right to do something with what an output of the stack names, or with all that is below it."""
-    bucket, key = stage.place(output)
+    bucket, key = stage.locate(output)
     below = (
         f"arn:aws:s3:::{bucket}" if action == "s3:ListBucket" else f"arn:aws:s3:::{'/'.join([bucket, *key.split()])}/*"
     )
-    return next(one for one in grants(stage) if (one.action, one.resource) == (action, below))
+    return next(grant for grant in grants(stage) if (grant.action, grant.resource) == (action, below))
 
 
 @contextlib.contextmanager
@@ -55,15 +55,15 @@ def withheld(stage: Stage, grant: Grant) -> Iterator[None]:
     """While it lasts, the role has all rights but one."""
     name, document = _policy(stage)
     statements = []
-    for one in document["Statement"]:
-        actions, resources = _list(one["Action"]), _list(one["Resource"])
+    for statement in document["Statement"]:
+        actions, resources = _list(statement["Action"]), _list(statement["Resource"])
         if grant.action not in actions or grant.resource not in resources:
-            statements.append(one)
+            statements.append(statement)
             continue
         others = [action for action in actions if action != grant.action]
         elsewhere = [resource for resource in resources if resource != grant.resource]
-        statements += [{**one, "Action": others}] if others else []
-        statements += [{**one, "Action": [grant.action], "Resource": elsewhere}] if elsewhere else []
+        statements += [{**statement, "Action": others}] if others else []
+        statements += [{**statement, "Action": [grant.action], "Resource": elsewhere}] if elsewhere else []
     _put(stage, name, {**document, "Statement": statements})
     try:
         yield

@@ -36,17 +36,17 @@ class Submission:
     @classmethod
     def of(cls, request: dict[str, Any]) -> "Submission":
         """Return what a request of StartJobRun says."""
-        told = request["jobDriver"]["sparkSubmit"]
-        words = shlex.split(told.get("sparkSubmitParameters", ""))
-        return cls(told["entryPoint"], tuple(told.get("entryPointArguments", ())), tuple(words))
+        driver = request["jobDriver"]["sparkSubmit"]
+        words = shlex.split(driver.get("sparkSubmitParameters", ""))
+        return cls(driver["entryPoint"], tuple(driver.get("entryPointArguments", ())), tuple(words))
 
     @classmethod
     def of_step(cls, step: dict[str, Any]) -> "Submission":
         """Return what a step says; which master there is, is EMR's own affair."""
-        told = step["HadoopJarStep"]
-        assert told["Jar"] == "command-runner.jar"
-        at = told["Args"].index("spark-submit")
-        before, rest = told["Args"][:at], told["Args"][at + 1 :]
+        jar_step = step["HadoopJarStep"]
+        assert jar_step["Jar"] == "command-runner.jar"
+        at = jar_step["Args"].index("spark-submit")
+        before, rest = jar_step["Args"][:at], jar_step["Args"][at + 1 :]
         words: list[str] = []
         while rest[0].startswith("--"):
             option, value, *rest = rest

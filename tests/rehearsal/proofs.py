@@ -34,14 +34,14 @@ def check(truth: object, what: str) -> None:
 
 @dataclass
 class Rehearsal:
-    """A stage, pictures on this disk, and how far it has come.
+    """A stage, images on this disk, and how far it has come.
 
     Attributes
     ----------
     stage : Stage
         The deployed stack.
     images : Path
-        Folder of all pictures.
+        Folder of all images.
     first, later : list of str
         Those that are there from the beginning, and those that come after.
     components : int
@@ -57,11 +57,11 @@ class Rehearsal:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Return what each run is told."""
+        """Return the options of each run."""
         return ("--components", str(self.components))
 
     def upload(self, names: list[str]) -> None:
-        """Put pictures into the bucket."""
+        """Put images into the bucket."""
         self.stage.upload(self.images, names)
         self._uploaded += names
 
@@ -75,7 +75,7 @@ class Rehearsal:
             return read(self.stage.download(Path(folder)), self.stage.outputs["Images"])
 
     def on_disk(self) -> Results:
-        """Return the results of a run on this machine alone, of the pictures that the bucket has."""
+        """Return the results of a run on this machine alone, of the images that the bucket has."""
         with tempfile.TemporaryDirectory() as folder:
             images, output = Path(folder, "images"), Path(folder, "output")
             for name in self._uploaded:
@@ -90,18 +90,18 @@ class Rehearsal:
 
 
 def first_run(rehearsal: Rehearsal) -> str:
-    """Submit the first run; all pictures are new."""
-    told = rehearsal.submit()
-    check(told.status == 0, f"the submitter ended with {told.status}:\n{told.text}")
+    """Submit the first run; all images are new."""
+    outcome = rehearsal.submit()
+    check(outcome.status == 0, f"the submitter ended with {outcome.status}:\n{outcome.text}")
     words = f"0 of them known, {len(rehearsal.first)} new"
-    check(words in told.text, f"the submitter did not show the job's own lines ({words}):\n{told.text}")
+    check(words in outcome.text, f"the submitter did not show the job's own lines ({words}):\n{outcome.text}")
     _counted(rehearsal, new=len(rehearsal.first), reused=0)
     guard = rehearsal.stage.executor.guard
     check(guard.allowed > 0, "no request was checked for its rights")
     # On AWS it needs ListBucket, here there is no right to it: the job does without.
-    others = [one for one in guard.refused if not one.startswith("s3:HeadBucket ")]
+    others = [request for request in guard.refused if not request.startswith("s3:HeadBucket ")]
     check(not others, f"the role was refused {others}")
-    return f"{len(rehearsal.first)} pictures inferred, from the archives alone, with the role's rights alone"
+    return f"{len(rehearsal.first)} images inferred, from the archives alone, with the role's rights alone"
 
 
 def second_run(rehearsal: Rehearsal) -> str:
@@ -112,7 +112,7 @@ def second_run(rehearsal: Rehearsal) -> str:
 
 
 def cancelled_run(rehearsal: Rehearsal) -> str:
-    """Press Ctrl-C in the middle of a run with new pictures."""
+    """Press Ctrl-C in the middle of a run with new images."""
     rehearsal.upload(rehearsal.later)
     known = set(rehearsal.stage.executor.runs)
     runs = rehearsal.stage.executor.runs
@@ -122,12 +122,12 @@ def cancelled_run(rehearsal: Rehearsal) -> str:
         # Seen where it is said, as the submitter's look at the log may come when all is done.
         return any(words in runs[run_id].said() for run_id in set(runs) - known)
 
-    told = rehearsal.submit(until=inferring)
-    check(told.status == CANCELLED, f"the submitter ended with {told.status}:\n{told.text}")
+    outcome = rehearsal.submit(until=inferring)
+    check(outcome.status == CANCELLED, f"the submitter ended with {outcome.status}:\n{outcome.text}")
     [run_id] = set(runs) - known
     run = runs[run_id]
     run.join()
-    check(run.told.state == "CANCELLED", f"the run is {run.told.state}")
+    check(run.record.state == "CANCELLED", f"the run is {run.record.state}")
     check(run.sessions, "nothing was started")
     left = [pid for session in run.sessions for pid in processes_of(session)]
     check(not left, f"processes are left: {left}")
@@ -135,10 +135,10 @@ def cancelled_run(rehearsal: Rehearsal) -> str:
 
 
 def next_run(rehearsal: Rehearsal) -> str:
-    """Run again after the cancelled one: it infers the new pictures, and no others."""
+    """Run again after the cancelled one: it infers the new images, and no others."""
     _succeeded(rehearsal)
     _counted(rehearsal, new=len(rehearsal.later), reused=len(rehearsal.first))
-    return f"the next run infers the {len(rehearsal.later)} new pictures"
+    return f"the next run infers the {len(rehearsal.later)} new images"
 
 
 def same_as_local(rehearsal: Rehearsal) -> str:
@@ -146,24 +146,24 @@ def same_as_local(rehearsal: Rehearsal) -> str:
     ours, its = rehearsal.on_s3(), rehearsal.on_disk()
     found = differences(ours, its)
     check(not found, f"{len(found)} differences from a local run, the first: {'; '.join(found[:3])}")
-    return f"features of {len(ours.features)} pictures bit for bit, PCA to a millionth, as on this machine alone"
+    return f"features of {len(ours.features)} images bit for bit, PCA to a millionth, as on this machine alone"
 
 
 def refused_without(rehearsal: Rehearsal, grant: Grant) -> str:
     """Take one right away: the run fails, and says which."""
     stage = rehearsal.stage
     # So that there is something to read.
-    bucket, key = stage.place("Images", "withheld", f"{uuid.uuid4().hex}.jpg")
+    bucket, key = stage.locate("Images", "withheld", f"{uuid.uuid4().hex}.jpg")
     stage.s3.put_object(Bucket=bucket, Key=key, Body=(rehearsal.images / rehearsal.first[0]).read_bytes())
     try:
         with withheld(stage, grant):
-            told = stage.run(*rehearsal.options, attempts=1)
+            outcome = stage.run(*rehearsal.options, attempts=1)
     finally:
         stage.s3.delete_object(Bucket=bucket, Key=key)
         stage.free()
-    check(told["state"] == "FAILED", f"the run is {told['state']} without {grant}")
+    check(outcome["state"] == "FAILED", f"the run is {outcome['state']} without {grant}")
     # What the service is refused it says itself, what the job is refused the job says.
-    words = f"{told['stateDetails']} {stage.last_error(told['jobRunId'])}"
+    words = f"{outcome['stateDetails']} {stage.last_error(outcome['jobRunId'])}"
     check(grant.action in words and grant.address in words, f"without {grant} the run says: {words}")
     return f"without {grant} the run fails and says so"
 
@@ -179,12 +179,12 @@ def one_run_a_token(rehearsal: Rehearsal) -> str:
     token, stage = uuid.uuid4().hex, rehearsal.stage
     before = len(stage.executor.runs)
     for _ in range(2):
-        told = rehearsal.submit("--detach", "--client-token", token)
-        check(told.status == 0, f"the submitter ended with {told.status}:\n{told.text}")
+        outcome = rehearsal.submit("--detach", "--client-token", token)
+        check(outcome.status == 0, f"the submitter ended with {outcome.status}:\n{outcome.text}")
     started = list(stage.executor.runs)[before:]
     check(len(started) == 1, f"{len(started)} runs were started")
-    told = submit(stage.aws.endpoint, "cancel", started[0])
-    check(told.status == 0, f"the submitter ended with {told.status}:\n{told.text}")
+    outcome = submit(stage.aws.endpoint, "cancel", started[0])
+    check(outcome.status == 0, f"the submitter ended with {outcome.status}:\n{outcome.text}")
     state = stage.executor.wait(started[0])["state"]
     check(state == "CANCELLED", f"the run is {state}")
     stage.free()
@@ -193,19 +193,22 @@ def one_run_a_token(rehearsal: Rehearsal) -> str:
 
 def bad_argument(rehearsal: Rehearsal) -> str:
     """Give the job an option that it refuses, past the submitter's own checks; each attempt says why."""
-    told = rehearsal.stage.run("--components", "0")
-    check((told["state"], told["attempt"]) == ("FAILED", 2), f"the run is {told['state']} after {told['attempt']}")
+    outcome = rehearsal.stage.run("--components", "0")
+    check(
+        (outcome["state"], outcome["attempt"]) == ("FAILED", 2),
+        f"the run is {outcome['state']} after {outcome['attempt']}",
+    )
     for attempt in (1, 2):
-        words = rehearsal.stage.last_error(told["jobRunId"], attempt)
+        words = rehearsal.stage.last_error(outcome["jobRunId"], attempt)
         check(words.startswith("error: --components 0 is out of range"), f"attempt {attempt} says {words!r}")
-    check("ExitCode: 2" in told["stateDetails"], f"the service says {told['stateDetails']}")
+    check("ExitCode: 2" in outcome["stateDetails"], f"the service says {outcome['stateDetails']}")
     return "tried twice; each time the job's last line says what is wrong"
 
 
 def failure_told(rehearsal: Rehearsal) -> str:
     """Have the submitter tell of the run with the bad argument: its last words are the job's, and where the log is."""
     stage = rehearsal.stage
-    failed = [one.told for one in stage.executor.runs.values() if "ExitCode: 2" in (one.told.state_details or "")]
+    failed = [run.record for run in stage.executor.runs.values() if "ExitCode: 2" in (run.record.state_details or "")]
     check(failed, "no run has failed by a bad argument")
     run_id = failed[-1].id
     said = submit(stage.aws.endpoint, "logs", run_id)
@@ -216,19 +219,19 @@ def failure_told(rehearsal: Rehearsal) -> str:
     return "the submitter ends with the job's own last line and the log's address"
 
 
-def broken_pictures(rehearsal: Rehearsal, folder: str = "broken") -> str:
-    """Have the job read pictures that are none."""
+def broken_images(rehearsal: Rehearsal, folder: str = "broken") -> str:
+    """Have the job read images that are none."""
     stage = rehearsal.stage
-    bucket, prefix = stage.place("Images", folder)
+    bucket, prefix = stage.locate("Images", folder)
     for number in range(3):
-        stage.s3.put_object(Bucket=bucket, Key=f"{prefix}/{number}.jpg", Body=b"no picture")
+        stage.s3.put_object(Bucket=bucket, Key=f"{prefix}/{number}.jpg", Body=b"no image")
     output = f"{stage.outputs['Results']}/{folder}"
     images = f"s3://{bucket}/{prefix}"
-    told = stage.run("--images", images, "--output", output, *rehearsal.options, attempts=1)
+    outcome = stage.run("--images", images, "--output", output, *rehearsal.options, attempts=1)
     for number in range(3):
         stage.s3.delete_object(Bucket=bucket, Key=f"{prefix}/{number}.jpg")
-    words = stage.last_error(told["jobRunId"])
-    check(told["state"] == "FAILED", f"the run is {told['state']}")
+    words = stage.last_error(outcome["jobRunId"])
+    check(outcome["state"] == "FAILED", f"the run is {outcome['state']}")
     check(words == "error: no image can be used; rejected: 3 not an image", f"the job says {words!r}")
     return f"the job's last line: {words.removeprefix('error: ')}"
 
@@ -236,7 +239,7 @@ def broken_pictures(rehearsal: Rehearsal, folder: str = "broken") -> str:
 @contextlib.contextmanager
 def emptied(stage: Stage) -> Iterator[None]:
     """While it lasts, an archive without a dependency is in the place of the real one."""
-    bucket, key = stage.place("Dependencies")
+    bucket, key = stage.locate("Dependencies")
     real = stage.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz"):
@@ -252,17 +255,17 @@ def empty_archive(rehearsal: Rehearsal) -> str:
     """Run without dependencies: nothing but the archive has them."""
     stage = rehearsal.stage
     with emptied(stage):
-        told = stage.run(*rehearsal.options, attempts=1)
-    check(told["state"] == "FAILED", f"the run is {told['state']} without its dependencies")
-    words = stage.last_error(told["jobRunId"])
+        outcome = stage.run(*rehearsal.options, attempts=1)
+    check(outcome["state"] == "FAILED", f"the run is {outcome['state']} without its dependencies")
+    words = stage.last_error(outcome["jobRunId"])
     check("No module named" in words, f"the job says {words!r}")
     return f"what runs is the archive: with an empty one {words.removeprefix('error: ')}"
 
 
 def _succeeded(rehearsal: Rehearsal) -> None:
-    told = rehearsal.stage.run(*rehearsal.options)
-    words = rehearsal.stage.last_error(told["jobRunId"])
-    check(told["state"] == "SUCCESS", f"the run is {told['state']}: {told['stateDetails']} {words}")
+    outcome = rehearsal.stage.run(*rehearsal.options)
+    words = rehearsal.stage.last_error(outcome["jobRunId"])
+    check(outcome["state"] == "SUCCESS", f"the run is {outcome['state']}: {outcome['stateDetails']} {words}")
 
 
 def _counted(rehearsal: Rehearsal, new: int, reused: int) -> None:

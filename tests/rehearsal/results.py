@@ -17,7 +17,7 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Results:
-    """What an output holds, by the pictures' paths below their root."""
+    """What an output holds, by the images' paths below their root."""
 
     run: dict[str, Any]
     features: dict[str, bytes]
@@ -25,7 +25,7 @@ class Results:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return how many pictures were listed, new, and so on."""
+        """Return how many images were listed, new, and so on."""
         return dict(self.run["counts"])
 
 
@@ -37,7 +37,7 @@ def read(output: Path, images: str) -> Results:
     output : Path
         The folder.
     images : str
-        Address of the root of the pictures, as the run was given it.
+        Address of the root of the images, as the run was given it.
     """
     root = images.rstrip("/") + "/"
     run = json.loads((output / "run.json").read_text())
@@ -54,24 +54,24 @@ def read(output: Path, images: str) -> Results:
     return Results(run, features, coordinates)
 
 
-def differences(one: Results, other: Results) -> list[str]:
+def differences(ours: Results, other: Results) -> list[str]:
     """Return what is not the same: features bit for bit, coordinates to a millionth; nothing where all is."""
-    found = [] if one.features else ["there are no features"]
+    found = [] if ours.features else ["there are no features"]
     for what, mine, its in (
-        ("features", one.features.keys(), other.features.keys()),
-        ("coordinates", one.coordinates.keys(), other.coordinates.keys()),
+        ("features", ours.features.keys(), other.features.keys()),
+        ("coordinates", ours.coordinates.keys(), other.coordinates.keys()),
     ):
         found += [f"{what} of {path} are in one only" for path in sorted(mine ^ its)]
     found += [
         f"features of {path} differ"
-        for path in sorted(one.features.keys() & other.features.keys())
-        if one.features[path] != other.features[path]
+        for path in sorted(ours.features.keys() & other.features.keys())
+        if ours.features[path] != other.features[path]
     ]
-    for path in sorted(one.coordinates.keys() & other.coordinates.keys()):
-        here, there = one.coordinates[path], other.coordinates[path]
+    for path in sorted(ours.coordinates.keys() & other.coordinates.keys()):
+        here, there = ours.coordinates[path], other.coordinates[path]
         if here.shape != there.shape or np.abs(here - there).max() > TOLERANCE:
             found.append(f"coordinates of {path} differ")
-    shares = one.run["explained_variance_ratio"], other.run["explained_variance_ratio"]
+    shares = ours.run["explained_variance_ratio"], other.run["explained_variance_ratio"]
     if not np.allclose(*shares, rtol=0, atol=TOLERANCE):
         found.append("the shares of the variance differ")
     return found

@@ -29,8 +29,8 @@ STATE_SECONDS = 0.3
 
 
 @dataclass
-class Place:
-    """Where runs take place: the server, the machine, a folder for all of them."""
+class Host:
+    """The host of all runs: the server, the machine, a folder for all of them."""
 
     aws: Server
     guard: Guard
@@ -52,10 +52,10 @@ class _Failed(Exception):
 class Run:
     """A run, of which moto's own object tells the world."""
 
-    place: Place
+    host: Host
     request: dict[str, Any]
     # moto's; what is set on it is what GetJobRun tells.
-    told: Any
+    record: Any
     log_uri: str
     # What went wrong here and not in the run: a fault of the rehearsal.
     fault: BaseException | None = None
@@ -66,22 +66,22 @@ class Run:
 
     def __post_init__(self) -> None:
         """Have moto tell what was asked for, and the first state."""
-        self.told.created_at = utcnow()
-        self.told.created_by = "arn:aws:iam::123456789012:root"
-        self.told.job_driver = self.request["jobDriver"]
-        self.told.retry_policy = {"maxAttempts": 1, **self.request.get("retryPolicy", {})}
-        self.told.execution_timeout_minutes = self.request.get("executionTimeoutMinutes", 720)
-        self.told.mode = self.request.get("mode", "BATCH")
-        self.told.attempt = 1
-        self.told.billed_resource_utilization = self.told.total_resource_utilization = None
-        self.told.total_execution_duration_seconds = 0
+        self.record.created_at = utcnow()
+        self.record.created_by = "arn:aws:iam::123456789012:root"
+        self.record.job_driver = self.request["jobDriver"]
+        self.record.retry_policy = {"maxAttempts": 1, **self.request.get("retryPolicy", {})}
+        self.record.execution_timeout_minutes = self.request.get("executionTimeoutMinutes", 720)
+        self.record.mode = self.request.get("mode", "BATCH")
+        self.record.attempt = 1
+        self.record.billed_resource_utilization = self.record.total_resource_utilization = None
+        self.record.total_execution_duration_seconds = 0
         self._tell("SUBMITTED")
-        self._thread = threading.Thread(target=self._guarded, name=f"run {self.told.id}")
+        self._thread = threading.Thread(target=self._guarded, name=f"run {self.record.id}")
 
     @property
     def ended(self) -> bool:
         """Whether its state will not change any more."""
-        return self.told.state in TERMINAL
+        return self.record.state in TERMINAL
 
     def said(self) -> str:
         """Return what the driver has said on standard output until now, before it gets to the logs."""
@@ -107,8 +107,8 @@ class Run:
 
     def _tell(self, state: str, details: str = "") -> None:
         # A run that is being cancelled changes to nothing but its end.
-        if self.told.state != "CANCELLING" or state in TERMINAL:
-            self.told.state, self.told.state_details, self.told.updated_at = state, details, utcnow()
+        if self.record.state != "CANCELLING" or state in TERMINAL:
+            self.record.state, self.record.state_details, self.record.updated_at = state, details, utcnow()
 
     def _guarded(self) -> None:
         try:
@@ -118,8 +118,8 @@ class Run:
             self._tell("FAILED", f"the rehearsal itself failed: {type(error).__name__}: {error}")
 
     def _play(self) -> None:
-        slots, arrived = self.place.slots(self.told.application_id), time.monotonic()
-        deadline = arrived + self.told.execution_timeout_minutes * MINUTE_SECONDS
+        slots, arrived = self.host.slots(self.record.application_id), time.monotonic()
+        deadline = arrived + self.record.execution_timeout_minutes * MINUTE_SECONDS
         try:
             while not slots.acquire(timeout=POLL_SECONDS):
                 self._tell("QUEUED")
@@ -127,16 +127,16 @@ class Run:
         except _Stopped as reason:
             self._tell("CANCELLED", str(reason))
             return
-        self.told.queued_duration_milliseconds = int(1000 * (time.monotonic() - arrived))
+        self.record.queued_duration_milliseconds = int(1000 * (time.monotonic() - arrived))
         try:
             self._try_attempts(deadline)
         finally:
             slots.release()
 
     def _try_attempts(self, deadline: float) -> None:
-        most = self.told.retry_policy["maxAttempts"]
-        for attempt in range(1, most + 1):
-            self.told.attempt = attempt
+        attempts = self.record.retry_policy["maxAttempts"]
+        for attempt in range(1, attempts + 1):
+            self.record.attempt = attempt
             try:
                 self._attempt(attempt, deadline)
             except _Stopped as reason:
@@ -144,20 +144,22 @@ class Run:
                 return
             except _Failed as reason:
                 # A fresh attempt begins at the beginning.
-                self._tell("FAILED" if attempt == most else "PENDING", str(reason))
+                self._tell("FAILED" if attempt == attempts else "PENDING", str(reason))
             else:
                 self._tell("SUCCESS")
                 return
 
     def _attempt(self, attempt: int, deadline: float) -> None:
-        submission, place = Submission.of(self.request), self.place
-        environment = credentials(place.aws, place.guard, self.request["executionRoleArn"], self.told.id)
+        submission, host = Submission.of(self.request), self.host
+        environment = credentials(host.aws, host.guard, self.request["executionRoleArn"], self.record.id)
         s3 = s3_client(environment)
         attempts = f"attempts/{attempt}/" if attempt > 1 else ""
-        address = f"{self.log_uri.rstrip('/')}/applications/{self.told.application_id}/jobs/{self.told.id}/{attempts}"
+        address = (
+            f"{self.log_uri.rstrip('/')}/applications/{self.record.application_id}/jobs/{self.record.id}/{attempts}"
+        )
         logs = Logs(s3, address, of_driver_and_executors)
-        self._folder = self.place.folder / f"{self.told.id}-{attempt}"
-        container = Container(self._folder, submission, self.place.machine, environment)
+        self._folder = self.host.folder / f"{self.record.id}-{attempt}"
+        container = Container(self._folder, submission, self.host.machine, environment)
         try:
             self._pass("PENDING", deadline)
             container.prepare(s3)
@@ -172,7 +174,7 @@ class Run:
     def _follow(self, container: Container, logs: Logs, deadline: float) -> None:
         began = time.monotonic()
         self.sessions.append(container.start())
-        self.told.started_at = self.told.started_at if hasattr(self.told, "started_at") else utcnow()
+        self.record.started_at = self.record.started_at if hasattr(self.record, "started_at") else utcnow()
         self._tell("RUNNING")
         try:
             said = 0.0
@@ -187,7 +189,7 @@ class Run:
             raise
         finally:
             logs.put(container.folder)
-            self.told.ended_at = utcnow()
+            self.record.ended_at = utcnow()
             self._bill(Submission.of(self.request).settings, time.monotonic() - began)
         if status != 0:
             raise _Failed(
@@ -205,20 +207,20 @@ class Run:
             raise _Stopped("Job run was cancelled")
         if time.monotonic() > deadline:
             self._tell("CANCELLING")
-            raise _Stopped(f"Job run exceeded its timeout of {self.told.execution_timeout_minutes} minutes")
+            raise _Stopped(f"Job run exceeded its timeout of {self.record.execution_timeout_minutes} minutes")
 
     def _bill(self, settings: dict[str, str], seconds: float) -> None:
         """Add what the workers took: here the driver and the first executors, for as long as the driver lived."""
-        self.told.total_execution_duration_seconds += round(seconds)
+        self.record.total_execution_duration_seconds += round(seconds)
         workers = 1 + min(2, int(settings.get("spark.dynamicAllocation.maxExecutors", "2")))
         hours = workers * seconds / 3600
         cores = int(settings.get("spark.driver.cores", "4"))
         used = {"vCPUHour": hours * cores, "memoryGBHour": hours * 2 * cores, "storageGBHour": hours * 20}
-        before = self.told.total_resource_utilization or dict.fromkeys(used, 0.0)
+        before = self.record.total_resource_utilization or dict.fromkeys(used, 0.0)
         total = {name: round(before[name] + value, 6) for name, value in used.items()}
-        self.told.total_resource_utilization = total
+        self.record.total_resource_utilization = total
         # The first 20 GB of each worker cost nothing.
-        self.told.billed_resource_utilization = total | {"storageGBHour": 0.0}
+        self.record.billed_resource_utilization = total | {"storageGBHour": 0.0}
 
 
 def credentials(aws: Server, guard: Guard, role_arn: str, session: str) -> dict[str, str]:

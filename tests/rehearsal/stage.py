@@ -40,17 +40,17 @@ class Stage:
 
     @property
     def outputs(self) -> dict[str, str]:
-        """Return what the stack tells."""
+        """Return the outputs of the stack."""
         [stack] = self.aws.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
-        return {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
     @property
     def s3(self) -> Any:
         """Return a client of S3 with all rights."""
         return self.aws.client("s3")
 
-    def place(self, output: str, *below: str) -> tuple[str, str]:
-        """Return bucket and key of an address that the stack tells, or of what lies below it."""
+    def locate(self, output: str, *below: str) -> tuple[str, str]:
+        """Return bucket and key of an address that the stack names, or of what lies below it."""
         bucket, _, key = self.outputs[output].removeprefix("s3://").partition("/")
         return bucket, "/".join([part for part in (key.rstrip("/"), *below) if part])
 
@@ -68,14 +68,14 @@ class Stage:
         assert outputs["Version"] == VERSION
         target, job, workers = read_outputs(outputs)
         assert isinstance(target, Application)
-        one = replace(workers, max_vcpu=2 * workers.vcpu)
-        request = start_job_run(target, job, one, uuid.uuid4().hex, options, name="rehearsal")
+        smallest = replace(workers, max_vcpu=2 * workers.vcpu)
+        request = start_job_run(target, job, smallest, uuid.uuid4().hex, options, name="rehearsal")
         if attempts is not None:
             request["retryPolicy"]["maxAttempts"] = attempts
         return str(self.aws.client("emr-serverless").start_job_run(**request)["jobRunId"])
 
     def run(self, *options: str, attempts: int | None = None) -> dict[str, Any]:
-        """Run the job to its end; return what the service tells of it."""
+        """Run the job to its end; return what the service knows of it."""
         return dict(self.executor.wait(self.start(*options, attempts=attempts)))
 
     def log(self, run_id: str, stream: str = "stdout", attempt: int = 1) -> str:
@@ -86,7 +86,7 @@ class Stage:
         """
         folders = ("attempts", str(attempt)) if attempt > 1 else ()
         below = ("applications", self.outputs["ApplicationId"], "jobs", run_id, *folders, "SPARK_DRIVER")
-        return self.get_text(f"s3://{'/'.join(self.place('Logs', *below, f'{stream}.gz'))}")
+        return self.get_text(f"s3://{'/'.join(self.locate('Logs', *below, f'{stream}.gz'))}")
 
     def last_error(self, run_id: str, attempt: int = 1) -> str:
         """Return the job's own last word on why it failed, empty where it said none."""
@@ -94,19 +94,19 @@ class Stage:
         return said[-1] if said else ""
 
     def upload(self, folder: Path, names: Sequence[str], *below: str) -> None:
-        """Put files of a folder into the bucket of pictures."""
+        """Put files of a folder into the bucket of images."""
         for name in names:
-            bucket, key = self.place("Images", *below, name)
+            bucket, key = self.locate("Images", *below, name)
             self.s3.put_object(Bucket=bucket, Key=key, Body=(folder / name).read_bytes())
 
     def download(self, folder: Path) -> Path:
         """Copy the results to a new folder."""
-        bucket, prefix = self.place("Results")
+        bucket, prefix = self.locate("Results")
         for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/"):
-            for one in page.get("Contents", []):
-                path = folder / one["Key"].removeprefix(f"{prefix}/")
+            for file in page.get("Contents", []):
+                path = folder / file["Key"].removeprefix(f"{prefix}/")
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(self.s3.get_object(Bucket=bucket, Key=one["Key"])["Body"].read())
+                path.write_bytes(self.s3.get_object(Bucket=bucket, Key=file["Key"])["Body"].read())
         return folder
 
     def get_text(self, address: str) -> str:
@@ -121,7 +121,7 @@ class Stage:
 
     def free(self) -> None:
         """Take away the lease of a run that could not do so itself, so that the next one need not watch it."""
-        bucket, key = self.place("Results", ".lock")
+        bucket, key = self.locate("Results", ".lock")
         self.s3.delete_object(Bucket=bucket, Key=key)
 
 
@@ -141,11 +141,11 @@ class ClusterStage(Stage):
         """
         target, job, workers = read_outputs(self.outputs)
         assert isinstance(target, Cluster)
-        one = step(job, workers, uuid.uuid4().hex, options, STACK)
+        run = step(job, workers, uuid.uuid4().hex, options, STACK)
         if seconds is not None:
-            words = one["HadoopJarStep"]["Args"]
+            words = run["HadoopJarStep"]["Args"]
             words[words.index("spark-submit") - 1] = str(seconds)
-        return self.steps.start(run_job_flow(target, job, workers, one))
+        return self.steps.start(run_job_flow(target, job, workers, run))
 
     def run(self, *options: str, attempts: int | None = None, seconds: int | None = None) -> dict[str, Any]:
         """Run the job to its end, and its cluster; return what the submitter makes of it, by the service's names."""

@@ -1,6 +1,6 @@
-"""The same job as a step of a cluster, from `cdk deploy` to results in the bucket, with few pictures, on one stack.
+"""The same job as a step of a cluster, from `cdk deploy` to results in the bucket, with few images, on one stack.
 
-`make rehearse TARGET=cluster` shows more: what is not inferred twice, kept clusters, broken pictures.
+`make rehearse TARGET=cluster` shows more: what is not inferred twice, kept clusters, broken images.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def rehearsal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     project = checkout(folder / "checkout", built)
     (folder / "runs").mkdir()
     with staged(project, folder / "runs", {"WEIGHTS": "embedded"}, "cluster") as stage:
-        yield begun(stage, tmp_path_factory.mktemp("pictures"))
+        yield begun(stage, tmp_path_factory.mktemp("images"))
 
 
 def test_results_are_those_of_a_run_on_this_machine(rehearsal: Rehearsal) -> None:

@@ -1,4 +1,4 @@
-"""From `cdk deploy` to results in the bucket, with few pictures; the tests go on from one another, on one stack.
+"""From `cdk deploy` to results in the bucket, with few images; the tests go on from one another, on one stack.
 
 Of the role's rights two are taken away here; `make rehearse ALL=1` takes each in turn. What moto cannot judge is in the
 docstring of this package.
@@ -38,11 +38,11 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module")
 def rehearsal(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
     """Return the rehearsal after its first run."""
-    return begun(stage, tmp_path_factory.mktemp("pictures"))
+    return begun(stage, tmp_path_factory.mktemp("images"))
 
 
 def begun(stage: Stage, folder: Path) -> Rehearsal:
-    """Make pictures in a folder, and return the rehearsal after its first run, which has some of them."""
+    """Make images in a folder, and return the rehearsal after its first run, which has some of them."""
     images = make_pictures(folder, LABELS, size=100)
     names = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.jpg"))
     started = Rehearsal(stage, images, first=names[:12], later=names[12:], components=4)
@@ -69,7 +69,7 @@ def test_a_right_that_is_missing_is_named(action: str, output: str, rehearsal: R
     proofs.refused_without(rehearsal, grants.find(rehearsal.stage, action, output))
 
 
-@pytest.mark.parametrize("prove", [proofs.bad_argument, proofs.broken_pictures])
+@pytest.mark.parametrize("prove", [proofs.bad_argument, proofs.broken_images])
 def test_a_run_that_fails_has_the_last_word(prove: Callable[[Rehearsal], str], rehearsal: Rehearsal) -> None:
     prove(rehearsal)
 

@@ -45,11 +45,11 @@ class PlayedRun:
 
     def step(self) -> None:
         while self.steps:
-            one = self.steps.pop(0)
-            if callable(one):
-                one()
+            step = self.steps.pop(0)
+            if callable(step):
+                step()
                 continue
-            self.known |= {"state": one} if isinstance(one, str) else one
+            self.known |= {"state": step} if isinstance(step, str) else step
             now = time.time()
             if self.known["state"] == "RUNNING":
                 self.known.setdefault("startedAt", now)

@@ -33,7 +33,7 @@ class PlayedStep:
             self.times.setdefault("EndDateTime", time.time())
 
     @property
-    def told(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         status = {"State": self.state, "Timeline": self.times, "FailureDetails": self.failure}
         return {
             "Id": self.id,
@@ -62,7 +62,7 @@ class PlayedCluster:
             self.ended = self.ended or time.time()
 
     @property
-    def told(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         status = {"State": self.state, "StateChangeReason": self.reason}
         alone = not self.request["Instances"]["KeepJobFlowAliveWhenNoSteps"]
         return {"Id": self.id, "Name": self.request["Name"], "Status": status, "AutoTerminate": alone}
@@ -107,22 +107,22 @@ class Flows(Emr):
         if operation == "RunJobFlow":
             return {"JobFlowId": self.add(asked).id}
         if operation == "ListClusters":
-            return {"Clusters": [one.told for one in self.clusters.values()]}
+            return {"Clusters": [cluster.description for cluster in self.clusters.values()]}
         [cluster_id] = asked.get("JobFlowIds") or [asked.get("ClusterId", asked.get("JobFlowId"))]
         cluster = self.clusters.get(cluster_id)
         if cluster is None:
             return Answer(400, "InvalidRequestException", f"Cluster id '{cluster_id}' is not valid.")
         if operation == "AddJobFlowSteps":
-            return {"StepIds": [self.add_step(cluster, one).id for one in asked["Steps"]]}
+            return {"StepIds": [self.add_step(cluster, step).id for step in asked["Steps"]]}
         if operation == "ListSteps":
-            return {"Steps": [one.told for one in reversed(cluster.steps)]}
+            return {"Steps": [step.description for step in reversed(cluster.steps)]}
         if operation == "ListInstances":
             return {"Instances": cluster.nodes}
         if operation == "TerminateJobFlows":
             return self.terminate(cluster)
         if operation == "DescribeCluster":
-            return {"Cluster": cluster.told}
-        steps = {one.id: one for one in cluster.steps}
+            return {"Cluster": cluster.description}
+        steps = {step.id: step for step in cluster.steps}
         step = steps.get((asked.get("StepIds") or [asked.get("StepId")])[0])
         if step is None:
             return Answer(400, "InvalidRequestException", "Step id is not valid.")
@@ -130,14 +130,14 @@ class Flows(Emr):
 
     def describe(self, cluster: PlayedCluster, step: PlayedStep) -> dict[str, Any]:
         while step.moments:
-            one = step.moments.pop(0)
-            if callable(one):
-                one()
+            moment = step.moments.pop(0)
+            if callable(moment):
+                moment()
                 continue
-            cluster.enter(one[0])
-            step.enter(one[1])
+            cluster.enter(moment[0])
+            step.enter(moment[1])
             break
-        return {"Step": step.told}
+        return {"Step": step.description}
 
     def cancel(self, step: PlayedStep) -> dict[str, Any]:
         if step.state in ENDED:

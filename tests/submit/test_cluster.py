@@ -48,7 +48,7 @@ def test_a_run_is_followed_from_the_cluster_to_its_results_and_its_price(stage: 
         ("STARTING", "PENDING"),
         ("BOOTSTRAPPING", "PENDING"),
         ("RUNNING", "RUNNING"),
-        partial(stage.log, "26/11/25 01:02:03 INFO Client: Application report\nimages  s3://pictures\n"),
+        partial(stage.log, "26/11/25 01:02:03 INFO Client: Application report\nimages  s3://images\n"),
         ("RUNNING", "RUNNING"),
         partial(stage.log, "results in s3://results\n", "stdout"),
         ("TERMINATING", "COMPLETED"),
@@ -61,11 +61,11 @@ def test_a_run_is_followed_from_the_cluster_to_its_results_and_its_price(stage: 
     assert "#/clusterDetails/j-CLUSTER0" in done.err
     assert "cluster    a new one of m5.xlarge or m6i.xlarge, which ends with the run" in done.err
     lines = done.out.splitlines()
-    assert lines[:2] == ["images  s3://pictures", "results in s3://results"]
-    told = dict(line.split(None, 1) for line in lines[3:])
-    assert told["run"] == RUN
-    assert told["images"] == "7 listed: 6 ok, 1 rejected; 2 reused, 5 new"
-    assert "spot at an assumed 40% of that price), by the prices of us-west-2" in told["billed"]
+    assert lines[:2] == ["images  s3://images", "results in s3://results"]
+    shown = dict(line.split(None, 1) for line in lines[3:])
+    assert shown["run"] == RUN
+    assert shown["images"] == "7 listed: 6 ok, 1 rejected; 2 reused, 5 new"
+    assert "spot at an assumed 40% of that price), by the prices of us-west-2" in shown["billed"]
     assert stage.emr.terminated == []  # it ends by itself
 
 
@@ -77,7 +77,7 @@ def test_dry_run_shows_byte_for_byte_what_is_sent_without_it(stage: Stage) -> No
     assert (sent.status, sent.out) == (0, f"{RUN}\n")
     assert json.loads(dry.out) == stage.emr.clusters["j-CLUSTER0"].request
     request = json.loads(dry.out)
-    # What the stack has told is in it.
+    # It contains the outputs of the stack.
     assert request["SecurityConfiguration"] == "fruits-security"
     assert request["ManagedScalingPolicy"]["ComputeLimits"]["MaximumCapacityUnits"] == 2
     assert request["BootstrapActions"][0]["ScriptBootstrapAction"]["Args"][:2] == ["s3://code/3.tgz", "ab" * 32]
@@ -87,13 +87,13 @@ def test_dry_run_shows_byte_for_byte_what_is_sent_without_it(stage: Stage) -> No
 def test_a_step_that_fails_says_why_from_its_own_log(stage: Stage) -> None:
     stage.emr.moments = [
         ("RUNNING", "RUNNING"),
-        partial(stage.log, "images  s3://pictures\nerror: s3://pictures holds no pictures\n"),
+        partial(stage.log, "images  s3://images\nerror: s3://images holds no images\n"),
         ("TERMINATED_WITH_ERRORS", "FAILED"),
     ]
     done = stage.submit()
     assert done.status == 1
     assert done.err.splitlines()[-2:] == [
-        f"error: the run {RUN} failed: s3://pictures holds no pictures",
+        f"error: the run {RUN} failed: s3://images holds no images",
         f"  log: s3://{stage.cloud.bucket}/emr/j-CLUSTER0/steps/s-STEP0/",
     ]
 
@@ -147,7 +147,7 @@ def test_cancelling_a_run_leaves_a_cluster_that_others_have_started_or_need(stag
     assert "the cluster j-CLUSTER0 goes on" in stage.submit("cancel", first).out
     assert "the cluster j-CLUSTER0 goes on" in stage.submit("cancel", second).out
     assert stage.emr.terminated == []
-    assert [one.state for one in stage.emr.clusters["j-CLUSTER0"].steps] == ["CANCELLED", "CANCELLED"]
+    assert [step.state for step in stage.emr.clusters["j-CLUSTER0"].steps] == ["CANCELLED", "CANCELLED"]
     ended = stage.submit("cancel", first)
     assert (ended.status, "there is nothing to cancel" in ended.err) == (2, True)
 
@@ -209,9 +209,9 @@ def test_verbs_show_steps_in_the_same_words(stage: Stage) -> None:
     rows = [line.split() for line in stage.submit("list").out.splitlines()]
     assert rows[0][:2] == ["run", "state"]
     assert sorted(row[0] for row in rows[1:]) == [RUN, "j-CLUSTER0/s-STEP1"]
-    told = stage.submit("status", RUN).out
-    assert "state      RUNNING: at work" in told
-    assert f"log        s3://{stage.cloud.bucket}/emr/j-CLUSTER0/steps/s-STEP0/" in told
+    shown = stage.submit("status", RUN).out
+    assert "state      RUNNING: at work" in shown
+    assert f"log        s3://{stage.cloud.bucket}/emr/j-CLUSTER0/steps/s-STEP0/" in shown
     # A second step waits for the first.
     assert "state      QUEUED: waiting for a run before it to end" in stage.submit("status", "j-CLUSTER0/s-STEP1").out
     assert "billed     not known yet" in stage.submit("cost", RUN).out

@@ -51,12 +51,12 @@ def test_the_service_takes_the_request_as_it_is(
 
 
 def test_driver_and_one_executor_are_on_demand_all_others_from_spot() -> None:
-    fleets = {one["InstanceFleetType"]: one for one in REQUEST["Instances"]["InstanceFleets"]}
-    asked = {kind: (one["TargetOnDemandCapacity"], one["TargetSpotCapacity"]) for kind, one in fleets.items()}
+    fleets = {fleet["InstanceFleetType"]: fleet for fleet in REQUEST["Instances"]["InstanceFleets"]}
+    asked = {kind: (fleet["TargetOnDemandCapacity"], fleet["TargetSpotCapacity"]) for kind, fleet in fleets.items()}
     assert asked == {"MASTER": (1, 0), "CORE": (1, 0), "TASK": (0, 1)}
     for fleet in fleets.values():
-        assert [one["InstanceType"] for one in fleet["InstanceTypeConfigs"]] == ["m5.xlarge", "m6i.xlarge"]
-        assert {one["WeightedCapacity"] for one in fleet["InstanceTypeConfigs"]} == {1}
+        assert [config["InstanceType"] for config in fleet["InstanceTypeConfigs"]] == ["m5.xlarge", "m6i.xlarge"]
+        assert {config["WeightedCapacity"] for config in fleet["InstanceTypeConfigs"]} == {1}
     # 16 vCPUs: the driver's 4, and 3 executors, of which one on demand.
     limits = REQUEST["ManagedScalingPolicy"]["ComputeLimits"]
     assert (limits["MinimumCapacityUnits"], limits["MaximumCapacityUnits"]) == (1, 3)
@@ -65,14 +65,14 @@ def test_driver_and_one_executor_are_on_demand_all_others_from_spot() -> None:
 
 def test_one_executor_needs_no_fleet_from_spot() -> None:
     small = run_job_flow(CLUSTER, JOB, replace(WORKERS, max_vcpu=8), STEP)
-    assert [one["InstanceFleetType"] for one in small["Instances"]["InstanceFleets"]] == ["MASTER", "CORE"]
+    assert [fleet["InstanceFleetType"] for fleet in small["Instances"]["InstanceFleets"]] == ["MASTER", "CORE"]
     assert small["ManagedScalingPolicy"]["ComputeLimits"]["MaximumCapacityUnits"] == 1
 
 
 def test_a_transient_cluster_ends_with_its_step_and_when_it_fails() -> None:
     assert REQUEST["Instances"]["KeepJobFlowAliveWhenNoSteps"] is False
     assert REQUEST["Instances"]["TerminationProtected"] is False
-    assert [one["ActionOnFailure"] for one in REQUEST["Steps"]] == ["TERMINATE_CLUSTER"]
+    assert [step["ActionOnFailure"] for step in REQUEST["Steps"]] == ["TERMINATE_CLUSTER"]
     assert "AutoTerminationPolicy" not in REQUEST
 
 
@@ -80,17 +80,17 @@ def test_a_cluster_that_is_kept_survives_a_failure_and_ends_when_it_is_idle() ->
     kept = run_job_flow(CLUSTER, JOB, WORKERS, STEP, keep_alive=True)
     assert kept["Instances"]["KeepJobFlowAliveWhenNoSteps"] is True
     assert kept["AutoTerminationPolicy"] == {"IdleTimeout": 300}
-    assert [one["ActionOnFailure"] for one in kept["Steps"]] == ["CONTINUE"]
+    assert [step["ActionOnFailure"] for step in kept["Steps"]] == ["CONTINUE"]
     assert add_job_flow_steps("j-1", STEP)["Steps"][0]["ActionOnFailure"] == "CONTINUE"
 
 
 def test_the_step_runs_the_whole_job_with_options_it_knows() -> None:
-    told = words()[words().index("s3://code/entry.py") + 1 :]
-    assert told.pop(0) == "run"
-    options: dict[str, Any] = dict(zip(told[::2], told[1::2], strict=True))
+    arguments = words()[words().index("s3://code/entry.py") + 1 :]
+    assert arguments.pop(0) == "run"
+    options: dict[str, Any] = dict(zip(arguments[::2], arguments[1::2], strict=True))
     assert options.pop("--variance") == "0.95"
     settings = Settings(**{name.removeprefix("--"): value for name, value in options.items()})
-    assert (settings.images, settings.output) == ("s3://pictures/a folder", "s3://results/results")
+    assert (settings.images, settings.output) == ("s3://images/a folder", "s3://results/results")
     assert settings.model == "s3://code/model.zip"
 
 
@@ -106,18 +106,18 @@ def test_driver_and_executors_run_the_python_that_the_bootstrap_action_installs(
 
 
 def test_the_driver_is_the_steps_own_process_for_so_long_and_no_longer() -> None:
-    told = words()
-    assert told[told.index("--deploy-mode") + 1] == "client"
-    at = told.index("timeout")
-    assert told[at + 2 : at + 4] == ["3600", "spark-submit"]
-    assert told[0] == "env"
-    assert "AWS_DEFAULT_REGION=eu-west-3" in told[1:at]
-    assert "CLIENT_TOKEN=token-1" in told[1:at]
+    arguments = words()
+    assert arguments[arguments.index("--deploy-mode") + 1] == "client"
+    at = arguments.index("timeout")
+    assert arguments[at + 2 : at + 4] == ["3600", "spark-submit"]
+    assert arguments[0] == "env"
+    assert "AWS_DEFAULT_REGION=eu-west-3" in arguments[1:at]
+    assert "CLIENT_TOKEN=token-1" in arguments[1:at]
 
 
 def test_all_that_policies_and_alerts_look_for_is_there() -> None:
     assert REQUEST["Name"] == STEP["Name"] == "fruits"
-    tags = {one["Key"]: one["Value"] for one in REQUEST["Tags"]}
+    tags = {tag["Key"]: tag["Value"] for tag in REQUEST["Tags"]}
     assert tags == {"for-use-with-amazon-emr-managed-policies": "true", "stack": "fruits"}
     assert (REQUEST["ServiceRole"], REQUEST["JobFlowRole"]) == ("service", "profile")
     assert REQUEST["SecurityConfiguration"] == "secure"
@@ -129,6 +129,6 @@ def test_all_that_policies_and_alerts_look_for_is_there() -> None:
 
 
 def test_outputs_say_all_that_a_cluster_is_started_with() -> None:
-    told = outputs(CLUSTER, JOB, WORKERS)
-    assert (told["Target"], told["DependenciesSha256"], told["IdleMinutes"]) == ("cluster", "ab" * 32, "5")
-    assert read_outputs(told) == (CLUSTER, JOB, WORKERS)
+    given = outputs(CLUSTER, JOB, WORKERS)
+    assert (given["Target"], given["DependenciesSha256"], given["IdleMinutes"]) == ("cluster", "ab" * 32, "5")
+    assert read_outputs(given) == (CLUSTER, JOB, WORKERS)

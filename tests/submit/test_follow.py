@@ -16,7 +16,7 @@ from submit.aws import Clients
 from tests.submit.conftest import QUICK, REGION, Cloud, Submit, make_stack
 from tests.submit.emr import EXPIRED, THROTTLED, Answer, Emr, Lost, serving
 
-STDERR = "26/11/25 01:02:03 INFO SparkContext: chatter\nimages  s3://pictures\n"
+STDERR = "26/11/25 01:02:03 INFO SparkContext: chatter\nimages  s3://images\n"
 CLOSING = "\n7 images: 6 ok, 1 rejected; 2 reused, 5 new; 9.1 s in all\nresults in s3://results: run.json\n"
 STDOUT = "SPARK_DRIVER/stdout.gz"
 RUN = "00run0000"
@@ -54,18 +54,18 @@ def test_a_run_is_followed_to_its_results_and_its_price(
     assert f"Spark UI   https://spark.example/{RUN}?authToken=1" in done.err
     lines = done.out.splitlines()
     assert lines[:4] == [
-        "images  s3://pictures",
+        "images  s3://images",
         "PCA: 3 components hold 0.875 of the variance of 6 images",
         "7 images: 6 ok, 1 rejected; 2 reused, 5 new; 9.1 s in all",
         "results in s3://results: run.json",
     ]
-    told = dict(line.split(None, 1) for line in lines[5:])
-    assert told["images"] == "7 listed: 6 ok, 1 rejected; 2 reused, 5 new"
-    assert told["results"] == f"s3://{cloud.bucket}/results"
+    shown = dict(line.split(None, 1) for line in lines[5:])
+    assert shown["images"] == "7 listed: 6 ok, 1 rejected; 2 reused, 5 new"
+    assert shown["results"] == f"s3://{cloud.bucket}/results"
     # 2 x 0.052624 + 4 x 0.0057785
-    assert told["billed"].startswith("about 0.13 USD (2.00 vCPU-hours, 4.00 GB-hours), by the prices of us-west-2")
-    assert told["time"].endswith(" s")
-    assert told["download"] == f"python -m submit results {RUN} --name {cloud.name} --region {REGION} --download DIR"
+    assert shown["billed"].startswith("about 0.13 USD (2.00 vCPU-hours, 4.00 GB-hours), by the prices of us-west-2")
+    assert shown["time"].endswith(" s")
+    assert shown["download"] == f"python -m submit results {RUN} --name {cloud.name} --region {REGION} --download DIR"
 
 
 def cloud_states() -> set[str]:
@@ -80,12 +80,12 @@ def test_results_of_another_run_are_not_told_as_this_ones(cloud: Cloud, submit: 
 
 
 def test_a_job_that_fails_is_told_in_its_own_words(cloud: Cloud, submit: Submit) -> None:
-    error = "error: s3://pictures/archive holds no pictures\n"
+    error = "error: s3://images/archive holds no images\n"
     cloud.emr.steps = ["RUNNING", partial(cloud.log, RUN, f"{STDERR}{error}{STDERR[:45]}\n"), "FAILED"]
     done = submit()
     assert done.status == 1
     assert done.err.splitlines()[-2:] == [
-        f"error: the run {RUN} failed: s3://pictures/archive holds no pictures",
+        f"error: the run {RUN} failed: s3://images/archive holds no images",
         f"  log: s3://{cloud.bucket}/emr/applications/00application01/jobs/{RUN}/",
     ]
     assert "billed     about 0.13 USD" in done.out
@@ -224,7 +224,7 @@ def test_faults_of_a_bad_day_are_waited_out(cloud: Cloud, submit: Submit, result
     cloud.emr.steps = success(cloud)
     done = submit(attempts=1)
     assert done.status == 0, done.err
-    assert done.out.splitlines()[0] == "images  s3://pictures"
+    assert done.out.splitlines()[0] == "images  s3://images"
     assert "error" not in done.err
     assert "not allowed: emr-serverless:GetDashboardForJobRun on the run 00run0000" in done.err
 

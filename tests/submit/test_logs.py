@@ -36,14 +36,14 @@ Caused by: java.io.IOException: no
 [Stage 3:>      (0 + 1) / 1]
 """
 OWN = [
-    "images  s3://pictures/archive",
+    "images  s3://images/archive",
     "1,234 images listed, 0 of them known, 1,234 new",
     "features: 600 of 1,234 images, 212 a second, 3 s left",
     "PCA: 50 components hold 0.912 of the variance of 1,230 images",
     "Traceback (most recent call last):",
     '  File "entry.py", line 5, in <module>',
     "ModuleNotFoundError: No module named 'job'",
-    "error: s3://pictures/archive holds no pictures",
+    "error: s3://images/archive holds no images",
 ]
 
 
@@ -137,9 +137,9 @@ def test_why_it_failed_is_the_latest_error_of_the_job(cloud: Cloud) -> None:
     cloud.log("00run", "images x\nTraceback:\n  line\nModuleNotFoundError: No module named 'job'\n" + CHATTER)
     log.look()
     assert log.why() == ["images x", "Traceback:", "  line", "ModuleNotFoundError: No module named 'job'"]
-    cloud.log("00run", "images x\nerror: no pictures\n" + CHATTER, "attempts/2/SPARK_DRIVER/stderr.gz")
+    cloud.log("00run", "images x\nerror: no images\n" + CHATTER, "attempts/2/SPARK_DRIVER/stderr.gz")
     log.look(2)
-    assert log.why() == ["error: no pictures"]
+    assert log.why() == ["error: no images"]
     # spark-submit hands on what Python writes to either stream as standard output.
     cloud.log("00run", "images x\nerror: --limit 0 is out of range\n", "attempts/3/SPARK_DRIVER/stdout.gz")
     cloud.log("00run", CHATTER + "Job failed\n", "attempts/3/SPARK_DRIVER/stderr.gz")

@@ -16,7 +16,7 @@ from submit.stack import Stack
 from tests.submit.test_request import APPLICATION, conf
 from tests.submit.test_request import JOB as A_JOB
 
-JOB = replace(A_JOB, images="s3://pictures/archive", timeout_minutes=90)
+JOB = replace(A_JOB, images="s3://images/archive", timeout_minutes=90)
 STACK = Stack("fruits", APPLICATION, JOB, Workers(vcpu=4, memory_gb=8, disk_gb=20, max_vcpu=16))
 
 
@@ -57,9 +57,9 @@ def test_options_of_a_laptop_are_unknown(option: str, capsys: pytest.CaptureFixt
     ("words", "said"),
     [
         (["--images", "photos"], "--images photos is not in the cloud: give an s3:// address"),
-        (["--images", "s3://pictures/archived"], "neither s3://pictures/archive nor s3://results/results nor below"),
-        (["--images", "s3://pictures"], "the job's role cannot reach it"),
-        (["--output", "s3://pictures/archive"], "--output s3://pictures/archive is neither s3://results/results nor"),
+        (["--images", "s3://images/archived"], "neither s3://images/archive nor s3://results/results nor below"),
+        (["--images", "s3://images"], "the job's role cannot reach it"),
+        (["--output", "s3://images/archive"], "--output s3://images/archive is neither s3://results/results nor"),
         (["--output", "s3://results/resultsandmore"], "the job's role cannot reach it"),
         (["--pca-model", "s3://other/x"], "--pca-model s3://other/x is neither"),
         (["--max-executors", "4"], "--max-executors 4 is more than the stack fruits allows, which is 3"),
@@ -81,37 +81,37 @@ def test_what_cannot_be_used_is_refused(words: list[str], said: str) -> None:
 
 def test_addresses_below_the_stacks_own_take_their_place() -> None:
     driver = planned(
-        *("--images", "s3://pictures/archive/2026/", "--output", "s3://results/results/trial"),
+        *("--images", "s3://images/archive/2026/", "--output", "s3://results/results/trial"),
         *("--pca-model", "s3://results/results"),
     ).request["jobDriver"]["sparkSubmit"]["entryPointArguments"]
     options = dict(zip(driver[1::2], driver[2::2], strict=True))
-    assert options["--images"] == "s3://pictures/archive/2026"
+    assert options["--images"] == "s3://images/archive/2026"
     assert options["--output"] == "s3://results/results/trial"
     assert options["--pca-model"] == "s3://results/results"
 
 
 def test_a_bucket_as_a_whole_holds_what_is_in_it_alone() -> None:
-    whole = replace(STACK, job=replace(JOB, images="s3://pictures"))
-    assert plan(whole, RunRequest(Settings(images="s3://pictures/a"))).job.images == "s3://pictures/a"
+    whole = replace(STACK, job=replace(JOB, images="s3://images"))
+    assert plan(whole, RunRequest(Settings(images="s3://images/a"))).job.images == "s3://images/a"
     with pytest.raises(JobError, match="cannot reach it"):
-        plan(whole, RunRequest(Settings(images="s3://pictures-of-others")))
+        plan(whole, RunRequest(Settings(images="s3://images-of-others")))
 
 
 def test_fewer_executors_and_a_time_out_bound_the_run_and_its_price() -> None:
-    one = planned("--max-executors", "2", "--timeout-minutes", "30")
-    assert conf(one.request)["spark.dynamicAllocation.maxExecutors"] == "2"
-    assert one.request["executionTimeoutMinutes"] == 30
+    run = planned("--max-executors", "2", "--timeout-minutes", "30")
+    assert conf(run.request)["spark.dynamicAllocation.maxExecutors"] == "2"
+    assert run.request["executionTimeoutMinutes"] == 30
     # Driver and 2 executors, two attempts of half an hour: 3 workers for an hour. 12 x 0.052624 + 24 x 0.0057785.
-    assert "about 0.77 USD (12.00 vCPU-hours, 24.00 GB-hours)" in str(one)
+    assert "about 0.77 USD (12.00 vCPU-hours, 24.00 GB-hours)" in str(run)
     # 4 workers, twice an hour and a half.
     assert "(48.00 vCPU-hours, 96.00 GB-hours)" in str(planned())
-    assert "us-west-2 for x86_64 of 2026-11-25; other regions and arm64 differ" in str(one)
+    assert "us-west-2 for x86_64 of 2026-11-25; other regions and arm64 differ" in str(run)
 
 
 def test_what_will_run_is_shown() -> None:
     lines = dict(line.split(None, 1) for line in str(planned("--limit", "5")).splitlines()[:7])
     assert lines == {
-        "images": "s3://pictures/archive",
+        "images": "s3://images/archive",
         "output": "s3://results/results",
         "model": "s3://code/model.zip",
         "options": "--limit 5",

@@ -20,7 +20,7 @@ JOB = JobSpec(
     job_zip="s3://code/job.zip",
     dependencies="s3://code/deps.tgz",
     model="s3://code/model.zip",
-    images="s3://pictures/a folder",
+    images="s3://images/a folder",
     results="s3://results/results",
     logs="s3://logs/emr",
     region="eu-west-3",
@@ -58,7 +58,7 @@ def test_what_runs_is_the_whole_job_with_options_it_knows() -> None:
     options = dict(zip(words[::2], words[1::2], strict=True))
     assert options.pop("--variance") == "0.95"
     settings = Settings(**{name.removeprefix("--"): value for name, value in options.items()})
-    assert (settings.images, settings.output) == ("s3://pictures/a folder", "s3://results/results")
+    assert (settings.images, settings.output) == ("s3://images/a folder", "s3://results/results")
     assert settings.model == "s3://code/model.zip"
 
 
@@ -120,11 +120,11 @@ def test_the_scheduler_takes_names_with_capitals_at_every_level() -> None:
 
 
 def test_outputs_say_all_that_a_request_is_made_from() -> None:
-    told = outputs(APPLICATION, JOB, WORKERS)
-    assert (told["Version"], told["Target"]) == ("2", "serverless")
-    assert told["ApplicationId"] == "00abc"
-    assert told["MaxVcpu"] == "16"
-    assert all(re.fullmatch(r"[A-Za-z0-9]+", name) for name in told)  # what CloudFormation allows
+    given = outputs(APPLICATION, JOB, WORKERS)
+    assert (given["Version"], given["Target"]) == ("2", "serverless")
+    assert given["ApplicationId"] == "00abc"
+    assert given["MaxVcpu"] == "16"
+    assert all(re.fullmatch(r"[A-Za-z0-9]+", name) for name in given)  # what CloudFormation allows
     assert outputs(APPLICATION, replace(JOB, images="s3://other"), WORKERS)["Images"] == "s3://other"
     # And the submitter has them back as they were, numbers as numbers.
-    assert read_outputs(told) == (APPLICATION, JOB, WORKERS)
+    assert read_outputs(given) == (APPLICATION, JOB, WORKERS)

@@ -38,11 +38,11 @@ class Terminal:
     def read(self) -> bool:
         """Read what is shown next; False once the process has closed its terminal."""
         try:
-            told = os.read(self._keys, 4096)
+            chunk = os.read(self._keys, 4096)
         except OSError:  # Linux tells it so
             return False
-        self.shown += told.decode(errors="replace").replace("\r\n", "\n")
-        return bool(told)
+        self.shown += chunk.decode(errors="replace").replace("\r\n", "\n")
+        return bool(chunk)
 
     def until(self, pattern: str) -> None:
         while not re.search(pattern, self.shown):

@@ -23,12 +23,12 @@ def test_status_tells_of_the_newest_or_of_the_one_that_is_named(cloud: Cloud, su
     two(cloud)
     done = submit("status")
     assert done.status == 0, done.err
-    told = dict(line.split(None, 1) for line in done.out.replace("Spark UI", "Spark-UI").splitlines())
-    assert told["run"].strip() == "00new"
-    assert told["state"].strip() == "RUNNING: at work"
-    assert told["submitted"].strip().startswith("2025-06-15 15:06:40")
-    assert told["log"].strip() == f"s3://{cloud.bucket}/emr/applications/00application01/jobs/00new/"
-    assert told["Spark-UI"].strip() == "https://spark.example/00new?authToken=1"
+    shown = dict(line.split(None, 1) for line in done.out.replace("Spark UI", "Spark-UI").splitlines())
+    assert shown["run"].strip() == "00new"
+    assert shown["state"].strip() == "RUNNING: at work"
+    assert shown["submitted"].strip().startswith("2025-06-15 15:06:40")
+    assert shown["log"].strip() == f"s3://{cloud.bucket}/emr/applications/00application01/jobs/00new/"
+    assert shown["Spark-UI"].strip() == "https://spark.example/00new?authToken=1"
     assert "billed     not known yet" in done.out
     old = submit("status", "00old").out
     assert "FAILED: failed" in old
