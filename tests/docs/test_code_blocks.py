@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +15,11 @@ import pytest
 
 from bootstrap.model import main as make_model
 from bootstrap.sample import render_images
-from job.settings import Settings
-from job.stages.featurize import featurize
-from job.stages.reduce import reduce
+from fruits import Settings, featurize, reduce
 from tests.docs.blocks import ALL, CODE, NOT_CODE, ROOT, Block
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-pytestmark = pytest.mark.skipif(find_spec("fruits") is None, reason="the command fruits is not there yet")
 
 # What does not run: the start of the command line, and why. Of several starts that fit, the longest counts.
 NOT_RUN = {
