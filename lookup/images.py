@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 
 from job import storage
 from job.errors import JobError
-from job.images.folder_walk import is_loop
 from job.settings import Settings
 
 _ENDINGS = Settings().endings
@@ -40,7 +39,7 @@ def _below(folder: str, root: str) -> Iterator[str]:
         if storage.name(entry.address).startswith("."):
             continue
         if entry.is_folder:
-            if not is_loop(entry.address, root):
+            if not storage.is_loop(entry.address, root):
                 yield from _below(entry.address, root)
         elif entry.address.lower().endswith(_ENDINGS):
             yield entry.address

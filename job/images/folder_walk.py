@@ -3,7 +3,6 @@
 The driver lists few images itself. Many are listed by Spark, folder by folder, and never gathered on the driver.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -108,7 +107,7 @@ def _children(path: str, root: str, endings: tuple[str, ...]) -> tuple[Iterator[
             if name.startswith("."):
                 continue
             if entry.is_folder:
-                if not is_loop(entry.address, root):
+                if not storage.is_loop(entry.address, root):
                     folders.append(entry.address)
             elif name.lower().endswith(endings):
                 yield _image(entry, label)
@@ -123,15 +122,3 @@ def _image(entry: storage.Entry, label: str | None) -> ListedImage:
         return ListedImage(path, label, entry.length, entry.modified, None)
     # Without a time it is never taken for a file whose name really is `\xff`.
     return ListedImage(path, label, entry.length, None, NAME_NOT_UTF8)
-
-
-def is_loop(path: str, root: str) -> bool:
-    """Return whether a folder is, through a link, one of its own ancestors."""
-    if storage.is_s3(path):
-        return False
-    real = os.path.realpath(path)
-    while len(path) > len(root):
-        path = os.path.dirname(path)  # noqa: PTH120 - surrogates and all, as it came
-        if os.path.realpath(path) == real:
-            return True
-    return False

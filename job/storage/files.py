@@ -79,3 +79,8 @@ def remove(address: str) -> None:
         objects.remove(address)
     else:
         local.remove(address)
+
+
+def is_loop(path: str, root: str) -> bool:
+    """Return whether a folder below `root` is, through a link, one of its own ancestors; no prefix on S3 is."""
+    return not is_s3(path) and local.is_loop(path, root)

@@ -59,6 +59,16 @@ def remove(address: str) -> None:
         Path(address).unlink(missing_ok=True)
 
 
+def is_loop(path: str, root: str) -> bool:
+    """Return whether a folder below `root` is, through a link, one of its own ancestors."""
+    real = os.path.realpath(path)
+    while len(path) > len(root):
+        path = os.path.dirname(path)  # noqa: PTH120 - keeps surrogates as they came
+        if os.path.realpath(path) == real:
+            return True
+    return False
+
+
 def _entry(address: str, status: os.stat_result) -> Entry:
     if stat_module.S_ISDIR(status.st_mode):
         return Entry(address, True)

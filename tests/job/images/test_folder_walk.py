@@ -8,7 +8,6 @@ import pytest
 from pyspark.sql import SparkSession
 
 from job import storage
-from job.images.folder_walk import is_loop
 from tests.job.images.listings import labels, listed, put, rows
 
 
@@ -103,7 +102,7 @@ def test_folders_that_link_to_their_own_ancestors_end(spark: SparkSession, tmp_p
     (root / "gone.jpg").symlink_to("nowhere.jpg")
     found = set(labels(listed(spark, str(root), str(tmp_path / "listing"))))
     assert found == {f"{root}/{name}" for name in ("a/1.jpg", "b/2.jpg", "b/to a/1.jpg")}
-    assert not is_loop("/usr", "/")
+    assert not storage.is_loop("/usr", "/")
 
 
 def test_names_that_are_not_utf8_are_listed_with_a_fault(spark: SparkSession, tmp_path: Path) -> None:
