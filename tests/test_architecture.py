@@ -88,6 +88,12 @@ def test_stages_orchestrate() -> None:
         assert len(path.read_text().splitlines()) <= STAGE_LINES, f"{path.name} does more than put the rooms together"
 
 
+def test_every_folder_of_the_job_is_a_package() -> None:
+    # Python imports a folder without one from a disk, but not from job.zip, which lists files alone.
+    for folder in {path.parent for path in files("job")}:
+        assert (folder / "__init__.py").is_file(), f"{folder.relative_to(ROOT)} cannot be imported from job.zip"
+
+
 def test_every_module_says_what_it_is() -> None:
     for room in MAY:
         for path in files(room):
