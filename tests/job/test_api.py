@@ -76,12 +76,20 @@ def test_a_borrowed_session_is_left_as_it_was_found(spark: SparkSession, tmp_pat
     assert spark.range(3).count() == 3
 
 
-def test_other_sessions_are_refused_clearly(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+class EarlierSession(SparkSession):
+    """A session of the JVM of another one, which says that it runs an earlier Spark."""
+
+    version = "3.5.1"
+
+    def __init__(self, session: SparkSession) -> None:
+        self._sc = session.sparkContext
+
+
+def test_other_sessions_are_refused_clearly(spark: SparkSession) -> None:
     with pytest.raises(JobError, match="a classic SparkSession is needed"):
         check_session(SimpleNamespace(version="4.1.1"))
-    monkeypatch.setattr(SparkSession, "version", property(lambda _: "3.5.1"))
     with pytest.raises(JobError, match=r"the session runs Spark 3\.5\.1 with pyspark 4\.1\.1; the job needs Spark 4"):
-        check_session(spark)
+        check_session(EarlierSession(spark))
 
 
 def test_spark_connect_is_refused_by_its_name() -> None:
