@@ -124,7 +124,7 @@ def check_readable(images: Iterator[ListedImage], max_bytes: int) -> None:
 def refusal(error: PermissionError) -> RunError:
     """Return the error that ends a run which may not read or write something."""
     return RunError(
-        f"cannot read or write {error.filename}: {error.strerror}; what was committed stays, run again when it may"
+        f"cannot read or write {error.filename}: {error.strerror}; what was committed stays; allow it and run again"
     )
 
 

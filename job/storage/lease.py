@@ -118,7 +118,7 @@ def _watch(lease: str, output: str, progress: Progress, times: LeaseTimes) -> st
             return None
         if tag != found:
             raise busy(output)
-    progress.say(f"it does not; taking over {output}")
+    progress.say(f"that run no longer lives; taking over {output}")
     return found
 
 

@@ -2,7 +2,7 @@
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from job import storage
@@ -30,8 +30,11 @@ def locked(output: str, progress: Progress | None = None, times: LeaseTimes | No
     if address in _held:
         yield
         return
-    holding = leased(address, progress or Progress(), times or LeaseTimes())
-    with holding if storage.is_s3(address) else _flocked(address) as lease:
+    if storage.is_s3(address):
+        holding: AbstractContextManager[Lease | None] = leased(address, progress or Progress(), times or LeaseTimes())
+    else:
+        holding = _flocked(address)
+    with holding as lease:
         _held[address] = lease
         try:
             yield
@@ -50,7 +53,7 @@ def check_held(output: str) -> None:
     lease = _held.get(storage.absolute(output))
     if lease and lease.lost:
         raise RunError(
-            f"another run has taken over {output}, as this one was not heard of for too long; run again later"
+            f"another run has taken over {output}, because this one was silent for too long; run again later"
         )
 
 

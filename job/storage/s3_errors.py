@@ -9,7 +9,7 @@ from typing import Any
 from job.errors import JobError
 
 # The permission that an operation needs; the service itself often says no more than Access Denied.
-_ABSENT = " (or s3:ListBucket, without which S3 refuses what is not there)"
+_ABSENT = " (or s3:ListBucket, without which S3 refuses objects that do not exist)"
 _PERMISSIONS = {
     "GetObject": f"s3:GetObject{_ABSENT}",
     "HeadObject": f"s3:GetObject{_ABSENT}",
