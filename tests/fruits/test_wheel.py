@@ -66,12 +66,15 @@ def test_help_names_every_command(fruits: Command) -> None:
         assert re.search(rf"\n    {command}\s", done.stdout), command
 
 
-@pytest.mark.parametrize("command", ["run", "classify", "submit", "model"])
+ROOMS = {"run": "job", "classify": "lookup", "submit": "submit", "model": "bootstrap.model"}
+
+
+@pytest.mark.parametrize("command", ROOMS)
 def test_each_command_has_help_and_speaks_of_itself_as_fruits(fruits: Command, command: str) -> None:
     done = fruits(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: fruits {command}")
-    assert "python -m" not in done.stdout
+    assert f"python -m {ROOMS[command]} " not in done.stdout
 
 
 def test_a_run_on_ten_images_with_the_included_model(fruits: Command, tmp_path: Path) -> None:
