@@ -100,4 +100,4 @@ def markers_of_fixtures(item: pytest.Item) -> set[str]:
     """Return the markers of a test by its fixtures; the parameter `s3` of a fixture stands for a bucket."""
     markers = {FIXTURES[name] for name in getattr(item, "fixturenames", []) if name in FIXTURES}
     parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    return markers | {"server" for value in parameters if value == "s3"}
+    return markers | {"server" for value in parameters if isinstance(value, str) and value == "s3"}
