@@ -36,9 +36,7 @@ class Settings:
         metavar="DIR",
         required=True,
     )
-    model: str = option(
-        "", "model folder made by python -m bootstrap.model, or its .zip", FEATURIZE, metavar="DIR", required=True
-    )
+    model: str = option("", "model folder made by fruits model, or its .zip", FEATURIZE, metavar="DIR", required=True)
     include: str = option(
         DEFAULT_INCLUDE, "file extensions to read, separated by commas, in upper or lower case", FEATURIZE
     )
