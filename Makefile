@@ -23,7 +23,7 @@ PIP = $(VENV) -m pip install --quiet --disable-pip-version-check --root-user-act
 help:
 	@echo "make run-local   the whole job on an included sample; results in results/"
 	@echo "                 IMAGES=folder WEIGHTS=imagenet|file.h5 ALPHA=1.0 SIZE=224 COMPONENTS=50 OUTPUT=folder ARGS='--limit 100'"
-	@echo "make serve       a page that names pictures, from the results in OUTPUT; ARGS='--port 8080'"
+	@echo "make serve       a page that names photos, from the results in OUTPUT; ARGS='--port 8080'"
 	@echo "make setup       everything that development needs, in .venv"
 	@echo "make test        every test that needs no account"
 	@echo "make test-fast   the tests of a minute: no Spark, TensorFlow, Node, browser or server"

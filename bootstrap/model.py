@@ -34,7 +34,7 @@ IMAGENET_ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 IMAGENET_SIZES = (96, 128, 160, 192, 224)
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 EMBEDDED_NOTE = (
-    "trained on rendered fruit only, not on ImageNet: good for trying the pipeline and for simple pictures;"
+    "trained on rendered fruit only, not on ImageNet: good for trying the pipeline and for simple images;"
     " WEIGHTS=imagenet for real use"
 )
 PREPROCESSING = "RGB, x / 127.5 - 1"
