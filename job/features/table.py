@@ -17,6 +17,8 @@ from job import storage
 from job.errors import RunError
 from job.features.snapshot import RowMask, read_snapshot
 from job.features.wave import DataFile
+from job.spark.shipping import ship
+from job.spark.tasks import map_items
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -146,14 +148,9 @@ def read_features(output: str, spark: "SparkSession | None" = None) -> "pa.Table
     row_masks = read_snapshot(output).row_masks
     if spark is None:
         return pa.Table.from_batches(read_batches(output, row_masks, SCHEMA.names), SCHEMA)
-    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only with Spark
-
-    from job.spark.shipping import ship  # noqa: PLC0415
-    from job.spark.tasks import map_items  # noqa: PLC0415
-
     ship(spark)
 
     def rows(row_mask: RowMask) -> Iterator[pa.RecordBatch]:
         return read_batches(output, [row_mask], SCHEMA.names)
 
-    return map_items(spark, row_masks, rows, from_arrow_schema(SCHEMA))
+    return map_items(spark, row_masks, rows, SCHEMA)

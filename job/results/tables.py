@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 from job import storage
 from job.errors import JobError
 from job.results.run_record import RunRecord, current_run
+from job.spark.shipping import ship
+from job.spark.tasks import map_items
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -84,10 +86,5 @@ def read_results(output: str, spark: "SparkSession | None" = None) -> "pa.Table 
     if spark is None:
         batches = (batch for part in parts for batch in read_part(part))
         return pa.Table.from_batches(batches, RESULTS_SCHEMA)
-    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only with Spark
-
-    from job.spark.shipping import ship  # noqa: PLC0415
-    from job.spark.tasks import map_items  # noqa: PLC0415
-
     ship(spark)
-    return map_items(spark, parts, read_part, from_arrow_schema(RESULTS_SCHEMA))
+    return map_items(spark, parts, read_part, RESULTS_SCHEMA)

@@ -14,7 +14,6 @@ from job.spark.heartbeat import repeatedly
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import StructType
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -74,7 +73,7 @@ def map_items(
     spark: "SparkSession",
     items: Sequence[T],
     function: "Callable[[T], Iterable[pa.RecordBatch]]",
-    schema: "str | StructType",
+    schema: "str | pa.Schema",
 ) -> "DataFrame":
     """Return the rows that a function makes of each item, as a table of Spark: one item a partition, one task each.
 
@@ -85,7 +84,7 @@ def map_items(
         They travel in the tasks' closure, so they are small.
     function : callable
         Yields, in a worker, the record batches of one item, in the schema's columns.
-    schema : str or StructType
+    schema : str or pyarrow.Schema
         The table's columns.
     """
 
@@ -94,7 +93,10 @@ def map_items(
             for number in batch.column(0).to_pylist():
                 yield from function(items[number])
 
-    return spark.range(0, len(items), 1, max(len(items), 1)).mapInArrow(work, schema)
+    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only with Spark
+
+    columns = schema if isinstance(schema, str) else from_arrow_schema(schema)
+    return spark.range(0, len(items), 1, max(len(items), 1)).mapInArrow(work, columns)
 
 
 def _hasten_next_task() -> None:
