@@ -2,6 +2,7 @@
 
 import re
 
+import fruits
 from job.curation.report_lists import SCHEMAS
 from job.features.table import SCHEMA
 from job.images.rejection import REASONS
@@ -46,3 +47,7 @@ def test_every_message_among_the_symptoms_is_in_the_code() -> None:
     parts = [part.strip() for code in codes for part in code.split("…") if part.strip()]
     assert len(parts) > 15
     assert [part for part in parts if part not in flat] == []
+
+
+def test_every_public_name_is_on_the_page_of_the_python_api() -> None:
+    assert sorted(named((ROOT / "docs/python-api.md").read_text())) == sorted(fruits.__all__)
