@@ -158,7 +158,7 @@ def _extract(
         while plan.slices:
             tasks = extraction.tasks(plan.number, plan.tasks())
             started = time.monotonic()
-            results = runner.run(extract_or_refuse, tasks, _beyond(statuses.total(), update), attrgetter("rows"))
+            results = runner.run(extract_or_refuse, tasks, _offset(statuses.total(), update), attrgetter("rows"))
             seconds = time.monotonic() - started
             for extracted in _commit(extraction, plan.number, results):
                 files.append(extracted.file)
@@ -167,7 +167,7 @@ def _extract(
     return files, statuses
 
 
-def _beyond(finished: int, update: Callable[[int], None]) -> Callable[[int], None]:
+def _offset(finished: int, update: Callable[[int], None]) -> Callable[[int], None]:
     """Return the function that reports the images of one wave as those of the whole run."""
     return lambda done: update(finished + done)
 
