@@ -1,6 +1,6 @@
 """A walk through a folder or prefix: a listing of the images in it and in the folders below it.
 
-The driver lists few images itself. Many are listed by Spark, folder by folder, and never gathered on the driver.
+The driver lists up to 50,000 images itself. Spark lists more, folder by folder; they never meet on the driver.
 """
 
 from collections import deque
@@ -44,13 +44,8 @@ def list_folder(
         if len(images) > bound:
             if settings.limit:
                 break
-            # A task reads this folder again, from its start.
-            del images[known:]
-            count = min(len(pending), WALKS * parallelism(spark))
-            shares = [list(pending)[part::count] for part in range(count)]
-            tasks = [_Walk(share, root, settings.endings, f"{folder}/walk-{n:05d}") for n, share in enumerate(shares)]
-            listing = write_parts(images, f"{folder}/driver")
-            for part in run_tasks(spark, _walk, tasks):
+            listing = write_parts(images[:known], f"{folder}/driver")  # a task reads this folder again, from its start
+            for part in run_tasks(spark, _walk, _walks(spark, list(pending), root, settings.endings, folder)):
                 listing.add(part)
             return listing
     return write_parts(images[: settings.limit], f"{folder}/driver")
@@ -64,6 +59,12 @@ class _Walk:
     root: str
     endings: tuple[str, ...]
     target: str
+
+
+def _walks(spark: "SparkSession", pending: list[str], root: str, endings: tuple[str, ...], folder: str) -> list[_Walk]:
+    """Deal the pending folders out to tasks."""
+    count = min(len(pending), WALKS * parallelism(spark))
+    return [_Walk(pending[part::count], root, endings, f"{folder}/walk-{part:05d}") for part in range(count)]
 
 
 def _walk(task: _Walk) -> Listing:

@@ -1,7 +1,7 @@
 """The connection to S3: one set of clients a process, and how long and how often they ask.
 
-Each library repeats most failed requests by itself. What they leave (an answer that breaks off in obstore's first
-request of an upload and in all of boto3's reading, an object replaced while it is read) `retried` asks for again.
+Each library repeats most failed requests by itself. `retried` repeats the others: an answer that breaks off (in
+obstore's first request of an upload, in all of boto3's reading), an object replaced while it is read.
 """
 
 import errno
