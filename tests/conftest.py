@@ -87,7 +87,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("tiny-model"), seed=1)
 
 
-def make_pictures(folder: Path, labels: dict[str, int], size: int = 40) -> Path:
+def make_images(folder: Path, labels: dict[str, int], size: int = 40) -> Path:
     """Write so many different small JPEGs for each label, one folder a label."""
     for number, (label, count) in enumerate(labels.items()):
         (folder / label).mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 
 from job.features.table import read_features
-from tests.conftest import make_pictures, run_json
+from tests.conftest import make_images, run_json
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -140,7 +140,7 @@ def strike_after_commit(process: "subprocess.Popen[bytes]", output: Path, tally:
 def kill_runs(folder: Path, count: int, kills: int, wave_seconds: float, seed: int) -> Tally:
     """Kill runs of `count` images in an empty folder; raises AssertionError where anything differs."""
     draw, tally = random.Random(seed), Tally()
-    images = make_pictures(folder / "images", {f"label {number}": count // 10 for number in range(10)})
+    images = make_images(folder / "images", {f"label {number}": count // 10 for number in range(10)})
     started = time.monotonic()
     assert start(images, folder / "undisturbed", wave_seconds).wait() == 0
     whole = time.monotonic() - started

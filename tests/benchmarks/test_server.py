@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from benchmarks.server import IMAGES, RESULTS, Contents, serving
 from job import storage
 from job.storage import s3
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 pytestmark = pytest.mark.server
 
@@ -68,7 +68,7 @@ def test_the_jobs_storage_writes_what_it_reads_also_in_parts(client: Any, tmp_pa
 
 
 def test_answers_are_late_all_at_once(tmp_path: Path) -> None:
-    folder = make_pictures(tmp_path / "images", {"apple": 3})
+    folder = make_images(tmp_path / "images", {"apple": 3})
     with serving(Contents(folder=folder), latency=0.2) as server:
         started = time.monotonic()
         data, entry = storage.fetch(f"s3://{IMAGES}/apple/000.jpg")

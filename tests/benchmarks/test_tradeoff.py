@@ -16,7 +16,7 @@ from benchmarks.labeled_sets import LabeledSet, draw, find, readable
 from benchmarks.tradeoff import Row, cheapest, compare, not_worse
 from job.curation.intervals import Interval
 from submit import cost
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 IMAGES = 90
 
@@ -136,7 +136,7 @@ def test_a_sample_is_drawn_again_from_the_same_seed_and_holds_as_many_of_each_la
 
 
 def test_unusable_images_are_counted(tmp_path: Path) -> None:
-    make_pictures(tmp_path, {"apple": 3, "banana": 3, "pear": 1})
+    make_images(tmp_path, {"apple": 3, "banana": 3, "pear": 1})
     (tmp_path / "apple" / "broken.jpg").write_bytes(b"no image")
     (tmp_path / "apple" / "letter.txt").write_text("no image's name")
     (tmp_path / "plum").mkdir()
@@ -153,7 +153,7 @@ def test_unusable_images_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_series_is_what_names_have_in_common_within_a_label(tmp_path: Path) -> None:
-    make_pictures(tmp_path, {"apple": 4, "banana": 4, "pear": 3})
+    make_images(tmp_path, {"apple": 4, "banana": 4, "pear": 3})
     for name in ("apple/000", "apple/001", "banana/003"):
         (tmp_path / f"{name}.jpg").rename((tmp_path / name).with_name(f"r_{name[-3:]}.jpg"))
     chosen, left = readable(draw(find(tmp_path)[0], 100, seed=0), "^(r_)?")
@@ -168,7 +168,7 @@ def test_a_series_is_what_names_have_in_common_within_a_label(tmp_path: Path) ->
 def test_the_whole_command_says_and_keeps_what_it_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = make_pictures(tmp_path / "photos", {"apple": 8, "banana": 8})
+    images = make_images(tmp_path / "photos", {"apple": 8, "banana": 8})
     (images / "apple" / "broken.jpg").write_bytes(b"no image")
     monkeypatch.chdir(tmp_path)
     tradeoff.main(["--images", str(images), "--weights", "embedded", "--rounds", "1"])
@@ -202,7 +202,7 @@ def test_unusable_input_ends_in_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: dict[str, int], words: list[str], said: str
 ) -> None:
     (tmp_path / "photos").mkdir()
-    images = make_pictures(tmp_path / "photos", labels)
+    images = make_images(tmp_path / "photos", labels)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=said):
         tradeoff.main(["--images", str(images), "--weights", "embedded", *words])

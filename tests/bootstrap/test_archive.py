@@ -20,7 +20,7 @@ from bootstrap.smoke_test import SERVICES
 from job.errors import JobError
 from job.spark.java import find_java
 from job.spark.shipping import zip_package
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 NO_SUCH = f"--hash=sha256:{hashlib.sha256().hexdigest()}"
 NAME = "dependencies-x86_64.tgz"
@@ -76,7 +76,7 @@ def test_a_whole_run_works_from_the_two_archives_and_spark_alone(
     packages = Path(pyspark.__file__).parents[1]
     for name in ("pyspark", "py4j"):
         (tmp_path / "spark" / name).symlink_to(packages / name)
-    make_pictures(tmp_path / "images", {"apple": 3, "pear": 3})
+    make_images(tmp_path / "images", {"apple": 3, "pear": 3})
     # -S leaves out this interpreter's own packages; a wrapper does the same for the workers.
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nexec "{python}" -S "$@"\n')

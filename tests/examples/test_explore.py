@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from job.settings import Settings
 from job.stages.featurize import featurize
 from job.stages.reduce import reduce
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_every_cell_runs_and_shows_the_results(
     spark: SparkSession, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = make_pictures(tmp_path / "images", {"apple": 12, "banana": 9, "cherry": 15})
+    images = make_images(tmp_path / "images", {"apple": 12, "banana": 9, "cherry": 15})
     settings = Settings(images=str(images), model=str(tiny_model), output=str(tmp_path / "out"), components=5)
     featurize(spark, settings)
     reduce(spark, settings)

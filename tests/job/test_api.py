@@ -14,7 +14,7 @@ from job.settings import Settings
 from job.spark.shipping import check_session
 from job.stages.featurize import featurize
 from job.stages.reduce import reduce
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +38,7 @@ print("ROWS", len(read_features("results").to_pandas()), spark.range(7).count())
 
 @pytest.mark.spark
 def test_a_notebook_elsewhere_with_a_session_of_its_own(tmp_path: Path, tiny_model: Path) -> None:
-    images = make_pictures(tmp_path / "images", {"apple": 9})
+    images = make_images(tmp_path / "images", {"apple": 9})
     program = NOTEBOOK.format(root=str(ROOT), images=str(images), model=str(tiny_model))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
@@ -67,7 +67,7 @@ def test_a_borrowed_session_is_left_as_it_was_found(spark: SparkSession, tmp_pat
             context._jsc.sc().getPersistentRDDs().size(),
         )
 
-    images = make_pictures(tmp_path / "images", {"apple": 9})
+    images = make_images(tmp_path / "images", {"apple": 9})
     before = state()
     settings = Settings(images=str(images), model=str(tiny_model), output=str(tmp_path / "out"), components=2)
     featurize(spark, settings)

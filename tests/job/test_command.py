@@ -17,7 +17,7 @@ import pyspark
 import pytest
 
 from job.__main__ import main
-from tests.conftest import make_pictures, run_json
+from tests.conftest import make_images, run_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,7 +55,7 @@ def job(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedP
 
 @pytest.mark.spark
 def test_run_infers_each_image_once_and_says_what_it_did(tmp_path: Path, tiny_model: Path) -> None:
-    images = make_pictures(tmp_path / "images", {"apple": 30, "banana": 34})
+    images = make_images(tmp_path / "images", {"apple": 30, "banana": 34})
     (images / "banana" / "broken.jpg").write_text("no image")
     hooks = tmp_path / "hooks"
     hooks.mkdir()
@@ -94,7 +94,7 @@ def test_run_infers_each_image_once_and_says_what_it_did(tmp_path: Path, tiny_mo
 
 @pytest.mark.spark
 def test_two_executors_of_a_cluster_give_the_same_features_bit_for_bit(tmp_path: Path, tiny_model: Path) -> None:
-    images = make_pictures(tmp_path / "images", {"apple": 20, "banana": 20})
+    images = make_images(tmp_path / "images", {"apple": 20, "banana": 20})
     # Spark's workers of a local cluster keep their executors' folders here, whatever the settings.
     work = Path(pyspark.__file__).parent / "work"
     before = set(work.glob("app-*"))
@@ -119,7 +119,7 @@ def test_two_executors_of_a_cluster_give_the_same_features_bit_for_bit(tmp_path:
 
 @pytest.mark.spark
 def test_ctrl_c_exits_with_130_and_the_next_run_goes_on(tmp_path: Path, tiny_model: Path) -> None:
-    images = make_pictures(tmp_path / "images", {"apple": 8})
+    images = make_images(tmp_path / "images", {"apple": 8})
     arguments = ["run", "--images", str(images), "--model", str(tiny_model), "--output", str(tmp_path / "out")]
     process = subprocess.Popen(
         [sys.executable, "-m", "job", *arguments],
@@ -144,7 +144,7 @@ def test_ctrl_c_exits_with_130_and_the_next_run_goes_on(tmp_path: Path, tiny_mod
 
 @pytest.fixture
 def good(tmp_path: Path, tiny_model: Path) -> dict[str, str]:
-    images = make_pictures(tmp_path / "images", {"apple": 2})
+    images = make_images(tmp_path / "images", {"apple": 2})
     return {"--images": str(images), "--model": str(tiny_model), "--output": str(tmp_path / "out")}
 
 

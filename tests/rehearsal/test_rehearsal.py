@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 from tests.rehearsal import grants, proofs
 from tests.rehearsal.checkout import checkout, need_everything
 from tests.rehearsal.proofs import Rehearsal
@@ -43,7 +43,7 @@ def rehearsal(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Rehears
 
 def begun(stage: Stage, folder: Path) -> Rehearsal:
     """Make images in a folder, and return the rehearsal after its first run, which has some of them."""
-    images = make_pictures(folder, LABELS, size=100)
+    images = make_images(folder, LABELS, size=100)
     names = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.jpg"))
     started = Rehearsal(stage, images, first=names[:12], later=names[12:], components=4)
     started.upload(started.first)

@@ -18,7 +18,7 @@ from job.features.wave_plan import Slice
 from job.images.decode import decode
 from job.images.listing import ListedImage, write_parts
 from job.settings import Settings
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 from tests.faulty_s3 import Fault, FaultyS3, always
 from tests.job.features.stores import FINGERPRINT
 
@@ -43,7 +43,7 @@ def listing(folder: Path, images: list[ListedImage]) -> list[Slice]:
 
 
 def test_each_image_of_the_slices_gives_one_row_in_order(extraction: Extraction, tmp_path: Path) -> None:
-    paths = sorted(make_pictures(tmp_path / "images", {"apple": 6}).rglob("*.jpg"))
+    paths = sorted(make_images(tmp_path / "images", {"apple": 6}).rglob("*.jpg"))
     for path in paths[::2]:
         path.write_text("no image")
     [whole] = listing(tmp_path, [listed(path, "apple") for path in paths])
@@ -82,7 +82,7 @@ def test_more_rows_than_are_written_at_a_time_are_all_there(extraction: Extracti
 
 
 def test_two_attempts_of_a_task_write_files_of_their_own(extraction: Extraction, tmp_path: Path) -> None:
-    [path] = make_pictures(tmp_path / "images", {"apple": 1}).rglob("*.jpg")
+    [path] = make_images(tmp_path / "images", {"apple": 1}).rglob("*.jpg")
     [task] = extraction.tasks(0, [listing(tmp_path, [listed(path)])])
     assert extract_features(task).file.name != extract_features(task).file.name
 

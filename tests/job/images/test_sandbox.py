@@ -27,7 +27,7 @@ from job.images.rejection import Rejected
 from job.images.sandbox import DecodeOptions, Decoder
 from job.settings import Settings
 from job.stages.featurize import featurize
-from tests.conftest import make_pictures, run_json
+from tests.conftest import make_images, run_json
 from tests.job.images.test_decode import encoded, scene
 from tests.job.test_command import job
 
@@ -236,7 +236,7 @@ def test_here_an_image_that_hangs_ends_the_process_and_tells_where(hooks: Path, 
 def test_a_run_with_hostile_images_finishes_and_rejects_each_for_its_reason(
     spark: SparkSession, tmp_path: Path, tiny_model: Path, hooks: Path
 ) -> None:
-    images = make_pictures(tmp_path / "images", {"apple": 20, "banana": 20})
+    images = make_images(tmp_path / "images", {"apple": 20, "banana": 20})
     settings = Settings(images=str(images), model=str(tiny_model), output=str(tmp_path / "plain"))
     featurize(spark, settings)
     reasons = {"crash": "decoder crashed", "hang": "over the time bound", "eat": "over the memory bound"}
@@ -277,7 +277,7 @@ def rejections(output: Path) -> dict[str, str]:
 def test_a_session_that_tries_no_task_twice_decodes_in_children_from_the_start(
     tmp_path: Path, tiny_model: Path, hooks: Path
 ) -> None:
-    images = make_pictures(tmp_path / "images", {"apple": 6})
+    images = make_images(tmp_path / "images", {"apple": 6})
     (images / "apple" / "crash.jpg").write_bytes(hostile("crash"))
     options = ("--images", "images", "--model", str(tiny_model), "--output", "out", "--master", "local[1]")
     done = job("featurize", *options, cwd=tmp_path, PYTHONPATH=str(hooks))

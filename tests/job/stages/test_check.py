@@ -20,13 +20,13 @@ from job.settings import Settings
 from job.stages.check import check
 from job.stages.featurize import featurize
 from job.stages.reduce import reduce
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 
 @pytest.fixture(scope="module")
 def intact(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Settings:
     folder = tmp_path_factory.mktemp("check")
-    images = make_pictures(folder / "images", {"apple": 20, "banana": 20})
+    images = make_images(folder / "images", {"apple": 20, "banana": 20})
     (images / "apple" / "broken.jpg").write_text("no picture")
     settings = Settings(images=str(images), model=str(tiny_model), output=str(folder / "out"), components=4)
     featurize(spark, settings)

@@ -26,7 +26,7 @@ from job.settings import Settings
 from job.spark.runner import TaskRunner
 from job.stages import featurize
 from job.storage import s3
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 from tests.faulty_s3 import TRANSIENT, Fault, FaultyS3, Request, always, faulty_s3, sometimes
 from tests.job.conftest import IMPATIENT
 from tests.job.runners import InProcessRunner
@@ -89,7 +89,7 @@ def test_with_five_of_a_hundred_requests_failing_the_features_are_those_of_a_run
     tiny_model: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    images = make_pictures(tmp_path / "images", {"apple": 90, "pear": 80})
+    images = make_images(tmp_path / "images", {"apple": 90, "pear": 80})
     client = upload(images, bucket, moto_endpoint)
     settings = Settings(images=str(images), model=str(tiny_model), output=str(tmp_path / "out"))
     featurize.featurize(spark, settings)
@@ -128,7 +128,7 @@ def test_with_five_of_a_hundred_requests_failing_the_features_are_those_of_a_run
 def test_a_run_that_may_not_read_the_images_ends_before_any_work_and_says_what_is_missing(
     bucket: str, moto_endpoint: str, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upload(make_pictures(tmp_path / "images", {"apple": 40}), bucket, moto_endpoint)
+    upload(make_images(tmp_path / "images", {"apple": 40}), bucket, moto_endpoint)
     with faulty_s3(moto_endpoint, always(Fault.DENIED, part="/photos/")) as faulty:
         monkeypatch.setenv("AWS_ENDPOINT_URL", faulty.url)
         done = command(f"s3://{bucket}/photos", tiny_model, str(tmp_path / "out"))
@@ -167,7 +167,7 @@ def written(output: str) -> list[str]:
 def test_a_refusal_in_the_middle_keeps_what_is_done_and_is_met_once(
     faulty: FaultyS3, bucket: str, moto_endpoint: str, tmp_path: Path, tiny_model: Path
 ) -> None:
-    upload(make_pictures(tmp_path / "images", {"apple": 40}), bucket, moto_endpoint)
+    upload(make_images(tmp_path / "images", {"apple": 40}), bucket, moto_endpoint)
     output = str(tmp_path / "out")
     settings = Settings(images=f"s3://{bucket}/photos", model=str(tiny_model), output=output)
 
@@ -195,7 +195,7 @@ def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_an_image(
     tiny_model: Path,
     fault: Fault,
 ) -> None:
-    upload(make_pictures(tmp_path / "images", {"apple": 40}), bucket, moto_endpoint)
+    upload(make_images(tmp_path / "images", {"apple": 40}), bucket, moto_endpoint)
     output = str(tmp_path / "out")
     settings = Settings(images=f"s3://{bucket}/photos", model=str(tiny_model), output=output)
     asked: list[str] = []
@@ -225,7 +225,7 @@ def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_an_image(
 def test_an_image_deleted_since_the_listing_is_gone_not_refused(
     bucket: str, moto_endpoint: str, tmp_path: Path, tiny_model: Path
 ) -> None:
-    client = upload(make_pictures(tmp_path / "images", {"apple": 12}), bucket, moto_endpoint)
+    client = upload(make_images(tmp_path / "images", {"apple": 12}), bucket, moto_endpoint)
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("path\n" + "".join(f"s3://{bucket}/photos/apple/{number:03d}.jpg\n" for number in range(12)))
     client.delete_object(Bucket=bucket, Key="photos/apple/003.jpg")

@@ -27,7 +27,7 @@ from job.images.manifest import manifest_batches
 from job.images.source import list_images
 from job.settings import Settings
 from job.stages.featurize import check_output
-from tests.conftest import make_pictures, run_json
+from tests.conftest import make_images, run_json
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -69,7 +69,7 @@ IMAGES = [
 def hostile(tmp_path: Path) -> Iterator[Path]:
     """Return a folder whose images have names as they should not be, with links and loops, and its own odd name."""
     folder = tmp_path / "im ages; é #%?'[x]\n{y}"
-    source = make_pictures(tmp_path / "source", {"any": len(IMAGES)})
+    source = make_images(tmp_path / "source", {"any": len(IMAGES)})
     for number, (label, name) in enumerate(IMAGES):
         target = folder / label / name.rstrip()
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ from job.settings import Settings
 from job.stages.featurize import featurize
 from job.stages.reduce import reduce
 from job.stages.report import check_report, report
-from tests.conftest import make_pictures, run_json, shared
+from tests.conftest import make_images, run_json, shared
 
 Run = Callable[[Settings], dict[str, Any]]
 
@@ -70,7 +70,7 @@ def run(spark: SparkSession) -> Run:
 
 @pytest.fixture
 def settings(tmp_path: Path, tiny_model: Path) -> Settings:
-    images = make_pictures(tmp_path / "images", {"apple": 12, "banana": 9, "cherry": 15})
+    images = make_images(tmp_path / "images", {"apple": 12, "banana": 9, "cherry": 15})
     return Settings(images=str(images), model=str(tiny_model), output=str(tmp_path / "out"), components=5)
 
 
@@ -120,7 +120,7 @@ def test_points_are_those_of_the_results_and_tiles_their_images(run: Run, settin
 def test_little_or_odd_input_gives_a_report(run: Run, settings: Settings, tmp_path: Path, kind: str) -> None:
     images = tmp_path / "small"
     labels = {"three": {"apple": 2, "banana": 1}, "one label": {"apple": 5}, "no label": {"x": 4}}
-    make_pictures(images, labels.get(kind, {"a": 3, "b": 3}))
+    make_images(images, labels.get(kind, {"a": 3, "b": 3}))
     if kind == "no label":
         images = images / "x"
     if kind == "hostile":

@@ -25,7 +25,7 @@ from job.settings import Settings
 from job.stages.featurize import featurize
 from job.stages.prune import prune
 from job.stages.reduce import reduce
-from tests.conftest import make_pictures, run_json
+from tests.conftest import make_images, run_json
 from tests.tiny_model import make_tiny_model
 
 LABELS = {"apple": 12, "banana": 9, "cherry": 15}
@@ -33,7 +33,7 @@ LABELS = {"apple": 12, "banana": 9, "cherry": 15}
 
 @pytest.fixture
 def settings(tmp_path: Path, tiny_model: Path) -> Settings:
-    images = make_pictures(tmp_path / "images", LABELS)
+    images = make_images(tmp_path / "images", LABELS)
     return Settings(images=str(images), model=str(tiny_model), output=str(tmp_path / "out"), components=5)
 
 
@@ -214,7 +214,7 @@ def test_more_components_than_there_are_gives_fewer(spark: SparkSession, setting
 def test_a_saved_basis_keeps_coordinates_comparable(spark: SparkSession, settings: Settings, tmp_path: Path) -> None:
     run(spark, settings)
     before = matrix(settings).set_index("path")
-    extra = make_pictures(tmp_path / "more", {"damson": 20})
+    extra = make_images(tmp_path / "more", {"damson": 20})
     shutil.copytree(extra / "damson", Path(settings.images, "damson"))
     kept = replace(settings, components=None, pca_model=settings.output)
     result = run(spark, kept)

@@ -9,7 +9,7 @@ import boto3
 import pyarrow as pa
 
 from job.features.table import read_features
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -32,7 +32,7 @@ def run(images: str, model: Path, output: str) -> str:
 
 
 def test_pictures_and_results_on_s3_are_as_on_disk(bucket: str, tmp_path: Path, tiny_model: Path) -> None:
-    images = make_pictures(tmp_path / "images", {"apple": 12, "é #?+ %20": 9})
+    images = make_images(tmp_path / "images", {"apple": 12, "é #?+ %20": 9})
     client = boto3.client("s3")
     for path in images.rglob("*.jpg"):
         client.upload_file(str(path), bucket, f"photos/{path.relative_to(images)}")
