@@ -112,7 +112,7 @@ def application(aws: Server, stack: str) -> dict[str, Any]:
     return dict(found["application"])
 
 
-def test_the_application_has_all_it_was_told(deployed: Server) -> None:
+def test_the_application_has_all_its_properties(deployed: Server) -> None:
     found = application(deployed, "One")
     assert found["applicationId"] == stack_outputs(deployed, "One")["ApplicationIs"]
     assert (found["name"], found["state"], found["releaseLabel"]) == ("One", "CREATED", "emr-spark-8.1.0")

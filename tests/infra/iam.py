@@ -133,6 +133,7 @@ class Stack(Resolver):
         name: str = "stack",
         refs: Mapping[str, str] | None = None,
         policies: Mapping[str, Document] | None = None,
+        node_modules: Path = NODE_MODULES,
     ) -> None:
         """Take a template.
 
@@ -142,10 +143,13 @@ class Stack(Resolver):
             As for `Resolver`.
         policies : mapping of str to dict, optional
             Resource policies of buckets, topics and keys that were there before, by ARN.
+        node_modules : Path
+            Folder of Node's packages, with the simulator.
         """
         super().__init__(template, account=account, region=region, name=name, refs=refs)
         self.account = account
         self._given = dict(policies or {})
+        self._node_modules = node_modules
 
     def roles(self) -> dict[str, Identity]:
         """Return all roles by logical ID."""
@@ -196,7 +200,7 @@ class Stack(Resolver):
             For requests that could not be made, all of them in one message, unless `keep_invalid` keeps them among the
             verdicts; and for those that the template alone cannot decide.
         """
-        answer = _node([self._simulation(request) for request in requests], [])["verdicts"]
+        answer = _node([self._simulation(request) for request in requests], [], self._node_modules)["verdicts"]
         verdicts = [Verdict(request, **each) for request, each in zip(requests, answer, strict=True)]
         wrong = [str(verdict) for verdict in verdicts if verdict.outcome == "Invalid"]
         if wrong and not keep_invalid:
@@ -345,12 +349,12 @@ def _operations(service: str) -> frozenset[str]:
     return frozenset(botocore.session.get_session().get_service_model(service).operation_names)
 
 
-def _node(simulations: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
+def _node(simulations: list[dict[str, Any]], names: list[str], node_modules: Path = NODE_MODULES) -> dict[str, Any]:
     """Ask the simulator, or skip the test where it is not installed."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("SKIPPED, NOT PROVEN: needs Node.js to judge IAM policies")
-    if not (NODE_MODULES / "@cloud-copilot" / "iam-simulate").is_dir():
+    if not (node_modules / "@cloud-copilot" / "iam-simulate").is_dir():
         pytest.skip("SKIPPED, NOT PROVEN: needs the simulator of IAM policies: npm ci")
     question = json.dumps({"simulations": simulations, "actions": names})
     done = subprocess.run([node, str(SCRIPT)], input=question, capture_output=True, text=True, check=False, timeout=120)

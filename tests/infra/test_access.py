@@ -104,7 +104,7 @@ def test_the_job_may_do_what_it_does_and_nothing_else(cloud: Cloud) -> None:
     images, results, logs = "arn:aws:s3:::old-images", cloud.output_bucket("Results"), cloud.output_bucket("Logs")
     group = cloud.arn("AWS::Logs::LogGroup").removesuffix(":*")
     stream = f"{group}:log-stream:applications/a/jobs/b/SPARK_DRIVER/stderr"
-    key, pictures_key = cloud.arn("AWS::KMS::Key"), SETTINGS["images_key"]
+    key, images_key = cloud.arn("AWS::KMS::Key"), SETTINGS["images_key"]
     application = cloud.arn("AWS::EMRServerless::Application")
     role = cloud.stack.att(cloud.only("AWS::IAM::Role", EMR), "Arn")
     code = f"{CODE}/{cloud.output('JobZip').rsplit('/', 1)[-1]}"
@@ -163,8 +163,8 @@ def test_the_job_may_do_what_it_does_and_nothing_else(cloud: Cloud) -> None:
         ("kms:GenerateDataKey", key, VIA_S3, YES),
         ("kms:Decrypt", key, {}, NO),
         ("kms:ScheduleKeyDeletion", key, VIA_S3, NO),
-        ("kms:Decrypt", pictures_key, VIA_S3, YES),
-        ("kms:GenerateDataKey", pictures_key, VIA_S3, NO),
+        ("kms:Decrypt", images_key, VIA_S3, YES),
+        ("kms:GenerateDataKey", images_key, VIA_S3, NO),
         ("kms:Decrypt", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0e0e-other", VIA_S3, NO),
         # Nothing that would widen its own rights, or cost.
         ("iam:PassRole", role, TO_EMR, NO),

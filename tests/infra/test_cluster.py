@@ -129,7 +129,7 @@ def test_an_existing_network_gets_two_groups_and_nothing_else(synthesize: Synthe
     assert template["Outputs"]["Subnets"]["Value"] == "subnet-12345678,subnet-22345678"
 
 
-def test_the_submitter_is_told_what_a_cluster_is_started_with(synthesize: Synthesize, dist: Path) -> None:
+def test_the_outputs_say_what_a_cluster_is_started_with(synthesize: Synthesize, dist: Path) -> None:
     outputs = {
         name: output["Value"]
         for name, output in synthesize(compute="cluster", worker_vcpu=8, worker_memory_gb=16)["Outputs"].items()
@@ -144,7 +144,7 @@ def test_the_submitter_is_told_what_a_cluster_is_started_with(synthesize: Synthe
     assert arm["InstanceTypes"]["Value"] == "m7g.xlarge"
 
 
-def test_failed_runs_are_told_by_the_name_that_clusters_and_steps_bear(synthesize: Synthesize) -> None:
+def test_failed_runs_are_found_by_the_name_of_clusters_and_steps(synthesize: Synthesize) -> None:
     template = synthesize(compute="cluster", name="trial")
     rule = only(template, "AWS::Events::Rule")
     assert rule["EventPattern"] == {

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.infra import iam
 from tests.infra.iam import Identity, InvalidRequestError, Request, Stack, actions, is_operation, known_actions
 from tests.infra.intrinsics import UnresolvedError
 
@@ -392,9 +391,10 @@ def test_values_can_be_given() -> None:
 
 @pytest.mark.parametrize("absent", ["node", "simulator"])
 def test_what_is_absent_is_a_skip_that_says_so(absent: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stack = STACK
     if absent == "node":
         monkeypatch.setenv("PATH", "")
     else:
-        monkeypatch.setattr(iam, "NODE_MODULES", tmp_path)
+        stack = Stack(TEMPLATE, node_modules=tmp_path)
     with pytest.raises(pytest.skip.Exception, match=r"^SKIPPED, NOT PROVEN: "):
-        STACK.allowed([])
+        stack.allowed([])

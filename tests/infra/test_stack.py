@@ -86,7 +86,7 @@ def test_s3_or_a_key_of_the_stacks_own_encrypts(synthesize: Synthesize) -> None:
 
 
 @pytest.mark.parametrize("kind", ["AWS::S3::Bucket", "AWS::KMS::Key"])
-def test_data_and_their_key_stay_unless_told_otherwise(synthesize: Synthesize, kind: str) -> None:
+def test_data_and_their_key_stay_by_default(synthesize: Synthesize, kind: str) -> None:
     def policies(**settings: Any) -> set[tuple[str, str]]:
         resources = [resource for resource in synthesize(**settings)["Resources"].values() if resource["Type"] == kind]
         return {(resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) for resource in resources}
@@ -95,7 +95,7 @@ def test_data_and_their_key_stay_unless_told_otherwise(synthesize: Synthesize, k
     assert policies(kms=True, keep_data=False) == {("Delete", "Delete")}
 
 
-def test_an_existing_bucket_of_pictures_is_neither_made_nor_changed(synthesize: Synthesize) -> None:
+def test_an_existing_bucket_of_images_is_neither_made_nor_changed(synthesize: Synthesize) -> None:
     template = synthesize(images_bucket="old-images", images_prefix="archive")
     assert len(of_type(template, "AWS::S3::Bucket")) == 2
     for policy in of_type(template, "AWS::S3::BucketPolicy"):
@@ -175,7 +175,7 @@ def test_logs_go_to_the_bucket_the_group_and_the_spark_ui(synthesize: Synthesize
     assert address[-1] == "/emr/"
 
 
-def test_failed_and_cancelled_runs_of_this_application_are_told(synthesize: Synthesize) -> None:
+def test_failed_and_cancelled_runs_of_this_application_are_reported(synthesize: Synthesize) -> None:
     template = synthesize(alert="somebody@example.com")
     rule = only(template, "AWS::Events::Rule")
     application = logical_id(template, only(template, "AWS::EMRServerless::Application"))
@@ -208,7 +208,7 @@ def test_an_alarm_for_runs_without_end(synthesize: Synthesize) -> None:
 
 
 def fields_of(line: str) -> list[str]:
-    """Return the fields of a line as CloudWatch tells them apart: by spaces."""
+    """Return the fields of a line as CloudWatch separates them, by spaces."""
     return line.split()
 
 
@@ -298,7 +298,7 @@ def test_stacks_of_two_names_are_made_of_the_same_parts(synthesize: Synthesize) 
     assert "fruits" not in json.dumps(second).replace('"AWS::', "")
 
 
-def test_the_submitter_is_told_where_everything_is(synthesize: Synthesize) -> None:
+def test_the_outputs_say_where_everything_is(synthesize: Synthesize) -> None:
     outputs = synthesize()["Outputs"]
     assert set(outputs) == {
         *(

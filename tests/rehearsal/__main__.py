@@ -33,13 +33,13 @@ from tests.rehearsal.stage import SETTINGS, staged
 FOLDER = ROOT / "build/rehearsal"
 SAMPLE = ROOT / "build/sample"
 LATER = 10
-# One image of so many is held back.
+# Every 36th image is held back.
 EVERY = 36
 # What differs from target to target, at the end.
 LAST: dict[str, tuple[tuple[str, Callable[[Rehearsal], str]], ...]] = {
     "serverless": (
         ("bad argument", proofs.bad_argument),
-        ("failure told", proofs.failure_told),
+        ("failure reported", proofs.failure_reported),
         ("empty archive", proofs.empty_archive),
     ),
     "cluster": (
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", choices=tuple(SETTINGS), default="serverless", help="where runs take place")
     parser.add_argument("--all", action="store_true", help="take each right on S3 from the job role in turn as well")
     options = parser.parse_args(arguments)
-    # moto's server tells each request.
+    # moto's server logs each request.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     report = Report()
     try:

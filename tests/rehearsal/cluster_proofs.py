@@ -22,7 +22,7 @@ def nothing_goes_on(rehearsal: Rehearsal) -> str:
 
 
 def failed_step(rehearsal: Rehearsal) -> str:
-    """Give the job an option that it refuses: its step fails, and the submitter tells why from the step's log."""
+    """Give the job an option that it refuses: its step fails, and the submitter says why from the step's log."""
     stage = _stage(rehearsal)
     outcome = stage.run("--components", "0")
     check(outcome["state"] == "FAILED", f"the run is {outcome['state']}")

@@ -36,7 +36,7 @@ class Guard:
 
 @contextlib.contextmanager
 def enforced() -> Iterator[Guard]:
-    """Have moto check what is asked with the access keys that the guard is told of."""
+    """Have moto check requests with the access keys that the guard knows."""
     guard = Guard()
     authorize = ActionAuthenticatorMixin._authenticate_and_authorize_action
     authorize_s3 = ActionAuthenticatorMixin._authenticate_and_authorize_s3_action

@@ -68,7 +68,7 @@ class Executor:
             return started
 
     def wait(self, run_id: str, seconds: float = 300) -> dict[str, Any]:
-        """Wait for the end of a run; return what the service tells of it."""
+        """Wait for the end of a run; return what the service knows of it."""
         run, until = self.runs[run_id], time.monotonic() + seconds
         while not run.ended:
             if time.monotonic() > until:

@@ -49,7 +49,7 @@ class _Ended(Exception):
 
 @dataclass
 class Step:
-    """A step, of which moto's own object tells the world."""
+    """A step; moto's own object of it answers requests."""
 
     request: dict[str, Any]
     record: Any
@@ -129,7 +129,7 @@ class Flow:
             self._thread.join()
 
     def tell(self, state: str, code: str = "", message: str = "") -> None:
-        """Set what DescribeCluster says; why it ends stays as it was first told."""
+        """Set the answer of DescribeCluster; the first reason for the end stays."""
         self.record.state = state
         if code:
             self.record.reason = {"Code": code, "Message": message}

@@ -1,4 +1,4 @@
-"""What EMR was told about Spark: its words in; files to fetch, and a command line of spark-submit, out."""
+"""The Spark part of a request to EMR in; files to fetch, and a command line of spark-submit, out."""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ class Submission:
     entry_point : str
         Address of the program.
     arguments : tuple of str
-        What it is told.
+        Its arguments.
     words : tuple of str
         Options of spark-submit, as a shell would split them.
     before : tuple of str

@@ -17,7 +17,7 @@ from tests.rehearsal.container import processes_of
 from tests.rehearsal.grants import Grant, withheld
 from tests.rehearsal.results import Results, differences, read
 from tests.rehearsal.stage import Stage
-from tests.rehearsal.terminal import Told, submit
+from tests.rehearsal.terminal import Transcript, submit
 
 CANCELLED = 3  # exit status of the submitter
 
@@ -65,7 +65,7 @@ class Rehearsal:
         self.stage.upload(self.images, names)
         self._uploaded += names
 
-    def submit(self, *more: str, **how: Any) -> Told:
+    def submit(self, *more: str, **how: Any) -> Transcript:
         """Run the submitter."""
         return submit(self.stage.aws.endpoint, *more, *self.options, **how)
 
@@ -205,8 +205,8 @@ def bad_argument(rehearsal: Rehearsal) -> str:
     return "tried twice; each time the job's last line says what is wrong"
 
 
-def failure_told(rehearsal: Rehearsal) -> str:
-    """Have the submitter tell of the run with the bad argument: its last words are the job's, and where the log is."""
+def failure_reported(rehearsal: Rehearsal) -> str:
+    """Have the submitter follow the run with the bad argument: it ends with the job's error and the log's address."""
     stage = rehearsal.stage
     failed = [run.record for run in stage.executor.runs.values() if "ExitCode: 2" in (run.record.state_details or "")]
     check(failed, "no run has failed by a bad argument")

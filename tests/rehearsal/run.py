@@ -50,11 +50,11 @@ class _Failed(Exception):
 
 @dataclass
 class Run:
-    """A run, of which moto's own object tells the world."""
+    """A run; moto's own object of it answers requests."""
 
     host: Host
     request: dict[str, Any]
-    # moto's; what is set on it is what GetJobRun tells.
+    # moto's; GetJobRun answers with its attributes.
     record: Any
     log_uri: str
     # What went wrong here and not in the run: a fault of the rehearsal.

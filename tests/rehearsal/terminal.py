@@ -1,4 +1,4 @@
-"""`python -m submit` as a user has it before them: in a terminal, with a Ctrl-C to give."""
+"""`python -m submit` in a terminal, with Ctrl-C."""
 
 import os
 import select
@@ -14,8 +14,8 @@ from tests.terminal import CTRL_C, start
 
 
 @dataclass
-class Told:
-    """What a command said, and how it ended."""
+class Transcript:
+    """The output of a command, and its exit status."""
 
     status: int = -1
     text: str = ""
@@ -24,7 +24,7 @@ class Told:
 
 def submit(
     endpoint: str, *arguments: str, until: Callable[[str], bool] | None = None, seconds: float = 300, cwd: Path = ROOT
-) -> Told:
+) -> Transcript:
     """Run the submitter in a terminal of its own.
 
     Parameters
@@ -34,7 +34,7 @@ def submit(
     *arguments : str
         Of the command.
     until : callable, optional
-        Told all that was said so far; once it returns True, Ctrl-C is pressed.
+        Called with all output so far; once it returns True, Ctrl-C is pressed.
     seconds : float
         After which it is killed.
     cwd : Path
@@ -63,4 +63,4 @@ def submit(
         process.wait()
         os.close(ours)
     text = said.decode(errors="replace").replace("\r\n", "\n")
-    return Told(process.returncode, text, text.splitlines())
+    return Transcript(process.returncode, text, text.splitlines())

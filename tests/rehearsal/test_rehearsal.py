@@ -75,7 +75,7 @@ def test_a_run_that_fails_has_the_last_word(prove: Callable[[Rehearsal], str], r
 
 
 def test_the_submitter_ends_with_the_jobs_last_words(rehearsal: Rehearsal) -> None:
-    proofs.failure_told(rehearsal)
+    proofs.failure_reported(rehearsal)
 
 
 def test_what_runs_is_the_archive(rehearsal: Rehearsal) -> None:

@@ -92,7 +92,7 @@ TARGET_OUTPUTS = {
 
 @contextlib.contextmanager
 def deployed(target: str, emr: Emr) -> Iterator[Cloud]:
-    """Make a stack of its own, and a bucket for all of it, as what tells its parts apart is what lies before."""
+    """Make a stack, and one bucket for images, results and logs, which differ in their prefix."""
     name = f"fruits-{uuid.uuid4().hex[:8]}"
     s3, cloudformation = boto3.client("s3"), boto3.client("cloudformation")
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})

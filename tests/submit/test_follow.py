@@ -72,14 +72,14 @@ def cloud_states() -> set[str]:
     return {"SUBMITTED", "PENDING", "QUEUED", "SCHEDULED", "RUNNING", "CANCELLING", "SUCCESS", "FAILED", "CANCELLED"}
 
 
-def test_results_of_another_run_are_not_told_as_this_ones(cloud: Cloud, submit: Submit, results: object) -> None:
+def test_results_of_another_run_are_not_shown_as_this_ones(cloud: Cloud, submit: Submit, results: object) -> None:
     cloud.emr.add("00old", {"state": "SUCCESS", "endedAt": 1_700_000_000.0}, created=1_699_999_000.0)
     done = submit("status", "00old")
     assert done.status == 0
     assert "listed" not in done.out
 
 
-def test_a_job_that_fails_is_told_in_its_own_words(cloud: Cloud, submit: Submit) -> None:
+def test_a_failed_job_is_reported_in_its_own_words(cloud: Cloud, submit: Submit) -> None:
     error = "error: s3://images/archive holds no images\n"
     cloud.emr.steps = ["RUNNING", partial(cloud.log, RUN, f"{STDERR}{error}{STDERR[:45]}\n"), "FAILED"]
     done = submit()
@@ -91,7 +91,7 @@ def test_a_job_that_fails_is_told_in_its_own_words(cloud: Cloud, submit: Submit)
     assert "billed     about 0.13 USD" in done.out
 
 
-def test_a_job_that_fails_before_it_can_speak_is_told_by_its_log_or_by_the_service(
+def test_a_job_that_fails_without_an_error_line_is_reported_by_its_log_or_by_the_service(
     cloud: Cloud, submit: Submit
 ) -> None:
     details = "Job failed, please check complete logs. ExitCode: 1."
@@ -289,7 +289,7 @@ def test_an_error_of_our_own_does_not_lose_the_run(cloud: Cloud, submit: Submit)
     assert f"RuntimeError: a mistake. The run goes on: python -m submit logs {RUN}" in done.err
 
 
-def test_a_log_that_could_not_be_reached_to_the_end_is_told(
+def test_a_log_that_could_not_be_reached_to_the_end_is_reported(
     cloud: Cloud, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")

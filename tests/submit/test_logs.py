@@ -62,7 +62,7 @@ def test_bytes_that_are_no_text_are_shown_as_such() -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 10, 20, 40, 60])
-def test_a_gzip_that_is_cut_short_tells_what_it_has(cut: int) -> None:
+def test_a_truncated_gzip_gives_what_it_has(cut: int) -> None:
     text = b"".join(b"%d squared is %d\n" % (n, n * n) for n in range(50))
     assert text.startswith(unzip(gzip.compress(text)[:-cut]))
     assert unzip(gzip.compress(text)[:-8]) == text  # what follows is only a sum to check by

@@ -108,7 +108,7 @@ def test_a_permission_that_is_missing_is_named(cloud: Cloud, submit: Submit, act
     assert done.out == ""
 
 
-def test_what_the_service_refuses_is_told_in_its_words(cloud: Cloud, submit: Submit) -> None:
+def test_a_refusal_of_the_service_is_reported_in_its_words(cloud: Cloud, submit: Submit) -> None:
     cloud.emr.faults["StartJobRun"] = [Answer(400, "ValidationException", "Role is not assumable")]
     done = submit()
     assert done.status == 2
@@ -203,7 +203,7 @@ def refusing() -> Iterator[str]:
     server.server_close()
 
 
-def test_who_may_not_look_for_the_stack_is_told_so(submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stack_that_may_not_be_described_is_reported_as_such(submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
     with refusing() as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", url)
         done = submit()
@@ -214,7 +214,7 @@ def test_who_may_not_look_for_the_stack_is_told_so(submit: Submit, monkeypatch: 
     )
 
 
-def test_no_network_is_told_as_such(submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network_is_reported_as_such(submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", "http://127.0.0.1:9")
     done = submit(attempts=1)
     assert done.status == 2

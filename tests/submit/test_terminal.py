@@ -39,7 +39,7 @@ class Terminal:
         """Read what is shown next; False once the process has closed its terminal."""
         try:
             chunk = os.read(self._keys, 4096)
-        except OSError:  # Linux tells it so
+        except OSError:  # how Linux reports it
             return False
         self.shown += chunk.decode(errors="replace").replace("\r\n", "\n")
         return bool(chunk)

@@ -19,7 +19,7 @@ def two(cloud: Cloud) -> None:
     cloud.emr.runs["00old"].known["state"] = "FAILED"
 
 
-def test_status_tells_of_the_newest_or_of_the_one_that_is_named(cloud: Cloud, submit: Submit) -> None:
+def test_status_shows_the_newest_run_or_the_one_that_is_named(cloud: Cloud, submit: Submit) -> None:
     two(cloud)
     done = submit("status")
     assert done.status == 0, done.err
