@@ -166,7 +166,7 @@ class ClusterCompute(Construct):
         cdk.Validations.of(role).acknowledge(
             cdk.Acknowledgment(
                 id=f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{SERVICE_POLICY}]",
-                reason="what EMR calls is its own affair and changes with it; the policy reaches what is tagged for it",
+                reason="AWS maintains this policy as EMR changes; it covers only resources with EMR's tag",
             )
         )
         permissions.give(

@@ -1,6 +1,6 @@
 """Runs on EMR on EC2: starts, reads, lists and cancels steps of clusters. A run is `j-CLUSTER/s-STEP`.
 
-The states of a step are translated to those of EMR Serverless (`submit.run.STATES`): all else is the same for both.
+The states of a step are translated to those of EMR Serverless (`submit.run.RunState`): all else is the same for both.
 """
 
 import re
@@ -16,21 +16,21 @@ from submit.logs import DriverLog
 from submit.patience import PATIENCE
 from submit.request.cluster import TOKEN_VARIABLE
 from submit.request.targets import INSTANCE_SIZES
-from submit.run import Run, RunLine, unknown_run
+from submit.run import Run, RunLine, RunState, unknown_run
 
 RUN_ID = re.compile(r"(j-[A-Z0-9]+)/(s-[A-Z0-9]+)")
 # How far back the list of runs goes, and how far back a start looks for a run with its token.
 LISTED, TOKENS_LAST = timedelta(days=30), timedelta(days=1)
 
 # https://docs.aws.amazon.com/emr/latest/ManagementGuide/emr-steps-history.html
-STATES = {
-    "PENDING": "QUEUED",
-    "CANCEL_PENDING": "CANCELLING",
-    "RUNNING": "RUNNING",
-    "COMPLETED": "SUCCESS",
-    "CANCELLED": "CANCELLED",
-    "INTERRUPTED": "CANCELLED",
-    "FAILED": "FAILED",
+STATES: dict[str, str] = {
+    "PENDING": RunState.QUEUED,
+    "CANCEL_PENDING": RunState.CANCELLING,
+    "RUNNING": RunState.RUNNING,
+    "COMPLETED": RunState.SUCCESS,
+    "CANCELLED": RunState.CANCELLED,
+    "INTERRUPTED": RunState.CANCELLED,
+    "FAILED": RunState.FAILED,
 }
 UNDER_WAY = {"PENDING", "RUNNING", "CANCEL_PENDING"}
 STARTING = {"STARTING", "BOOTSTRAPPING"}
@@ -173,9 +173,9 @@ class ClusterRuns:
             details = [reason.get("Message"), self._bootstrap_log(cluster["Id"], reason)]
         minutes = int(words[words.index("spark-submit") - 1]) // 60
         started, ended = times.get("StartDateTime"), times.get("EndDateTime")
-        if state == "FAILED" and started and ended and ended - started >= timedelta(minutes=minutes):
+        if state == RunState.FAILED and started and ended and ended - started >= timedelta(minutes=minutes):
             # `timeout` ended it, a failure to EMR; EMR Serverless calls such a run cancelled.
-            state = "CANCELLED"
+            state = RunState.CANCELLED
         return Run(
             id=run_id,
             state=state,
@@ -218,9 +218,9 @@ def _state(state: str, cluster: Mapping[str, Any]) -> str:
     """Return the state of a step as EMR Serverless names it; the state of the cluster may say more."""
     code = (cluster.get("StateChangeReason") or {}).get("Code")
     if state in {"PENDING", "CANCELLED", "INTERRUPTED"} and code in FAULTS:
-        return "FAILED"
+        return RunState.FAILED
     if state == "PENDING" and cluster["State"] in ENDED:
-        return "CANCELLED"
+        return RunState.CANCELLED
     if state == "PENDING" and cluster["State"] in STARTING:
-        return "PENDING"
+        return RunState.PENDING
     return STATES.get(state, state)

@@ -11,7 +11,7 @@ from submit.errors import ExpiredError, UnavailableError
 from submit.interrupt import Interrupt
 from submit.logs import DriverLog
 from submit.patience import PATIENCE, Patience
-from submit.run import WAITING, Run, Runs
+from submit.run import WAITING, Run, Runs, RunState
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Follower:
                 self._cancel(run_id)
                 cancelled = True
                 continue
-            if run.state == "RUNNING" and linked != run.attempt:
+            if run.state == RunState.RUNNING and linked != run.attempt:
                 linked = run.attempt
                 self._optional(lambda: self.screen.say(f"Spark UI   {self.runs.link(run_id)}"))
             if run.state not in WAITING or run.attempt > 1:
@@ -104,7 +104,9 @@ class Follower:
         began, announced, late = time.monotonic(), False, self.runs.late_seconds
         while run.final:
             waited = time.monotonic() - began
-            another = run.state == "FAILED" and run.attempt < run.attempts and waited < self.patience.next_attempt
+            another = (
+                run.state == RunState.FAILED and run.attempt < run.attempts and waited < self.patience.next_attempt
+            )
             if not another and (self.interrupt.asked or waited >= late or self._complete(run, log)):
                 break
             if not announced:

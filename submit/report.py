@@ -8,7 +8,7 @@ from submit import cost
 from submit.errors import CancelledError, TimedOutError
 from submit.logs import DriverLog
 from submit.results import CurrentResults
-from submit.run import Run
+from submit.run import Run, RunState
 
 # Clocks of AWS services may differ by this much.
 CLOCK = timedelta(minutes=5)
@@ -41,7 +41,7 @@ def failure(run: Run, log: DriverLog) -> RunError:
             f"the service ended the run {run.id} at its time-out{minutes}; what was committed stays: submit again to go"
             f" on, with a larger --timeout-minutes or --max-executors; log: {log.address}"
         )
-    if run.state == "CANCELLED":
+    if run.state == RunState.CANCELLED:
         return CancelledError(f"the run {run.id} was cancelled; what was committed stays: submit again to go on")
     why = "\n  ".join(log.why())
     why = why.removeprefix("error: ") or run.details or "neither its log nor the service says why"

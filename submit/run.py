@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Protocol
 
 from job.errors import JobError
@@ -11,35 +12,48 @@ from submit.cost import Usage
 from submit.logs import DriverLog
 
 
-@dataclass(frozen=True)
-class State:
-    """What a state of a run means to people, and whether it is the last."""
+class RunState(StrEnum):
+    """The states of a run on EMR Serverless; those of EMR steps are translated to them.
 
-    text: str
-    final: bool = False
+    https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/job-states.html
+    """
+
+    SUBMITTED = "SUBMITTED"
+    PENDING = "PENDING"
+    QUEUED = "QUEUED"
+    SCHEDULED = "SCHEDULED"
+    RUNNING = "RUNNING"
+    CANCELLING = "CANCELLING"
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
 
 
-# The states of EMR Serverless; those of EMR steps are translated to them.
-# https://docs.aws.amazon.com/emr/latest/EMR-Serverless-UserGuide/job-states.html
-STATES = {
-    "SUBMITTED": State("submitted"),
-    "PENDING": State("being prepared"),
-    "QUEUED": State("waiting for a run before it to end"),
-    "SCHEDULED": State("workers are being started"),
-    "RUNNING": State("at work"),
-    "CANCELLING": State("being stopped"),
-    "SUCCESS": State("done", final=True),
-    "FAILED": State("failed", final=True),
-    "CANCELLED": State("cancelled", final=True),
+# What each state means to people. A state that is not here is one that AWS has added since.
+MEANINGS: dict[str, str] = {
+    RunState.SUBMITTED: "submitted",
+    RunState.PENDING: "being prepared",
+    RunState.QUEUED: "waiting for a run before it to end",
+    RunState.SCHEDULED: "workers are being started",
+    RunState.RUNNING: "at work",
+    RunState.CANCELLING: "being stopped",
+    RunState.SUCCESS: "done",
+    RunState.FAILED: "failed",
+    RunState.CANCELLED: "cancelled",
 }
+FINAL = {RunState.SUCCESS, RunState.FAILED, RunState.CANCELLED}
 # States of a first attempt that has no log yet.
-WAITING = {"SUBMITTED", "PENDING", "QUEUED", "SCHEDULED"}
+WAITING = {RunState.SUBMITTED, RunState.PENDING, RunState.QUEUED, RunState.SCHEDULED}
 TIMED_OUT = re.compile(r"time[ds]?[ -]?out|exceeded .*time", re.I)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the service knows of a run. A time is None until it is known, or where the service does not say."""
+    """What the service knows of a run.
+
+    `state` is a `RunState`, or the text of a state that this version does not know. A time is None until it is known,
+    or where the service does not say.
+    """
 
     id: str
     state: str
@@ -56,17 +70,17 @@ class Run:
     @property
     def succeeded(self) -> bool:
         """Whether the run has ended well."""
-        return self.state == "SUCCESS"
+        return self.state == RunState.SUCCESS
 
     @property
     def final(self) -> bool:
-        """Whether the run has ended; a state that is not in `STATES` counts as not final."""
-        return self.state in STATES and STATES[self.state].final
+        """Whether the run has ended; a state that this version does not know counts as not final."""
+        return self.state in FINAL
 
     @property
     def timed_out(self) -> bool:
         """Whether the service ended the run at its time-out, which goes through CANCELLING too."""
-        if self.state != "CANCELLED":
+        if self.state != RunState.CANCELLED:
             return False
         seconds, minutes = self.seconds, self.timeout_minutes
         late = seconds is not None and minutes is not None and seconds >= minutes * 60
@@ -87,13 +101,7 @@ class Run:
 
     def __str__(self) -> str:
         """Return `RUNNING: at work, attempt 2 of 2`."""
-        text = (
-            "timed out"
-            if self.timed_out
-            else STATES[self.state].text
-            if self.state in STATES
-            else "unknown to this version"
-        )
+        text = "timed out" if self.timed_out else MEANINGS.get(self.state, "unknown to this version")
         return f"{self.state}: {text}" + (f", attempt {self.attempt} of {self.attempts}" if self.attempt > 1 else "")
 
 

@@ -12,7 +12,7 @@ from submit.patience import PATIENCE
 from tests.submit.conftest import QUICK, RUN_JSON, Cloud, Submit, deployed, submitting
 from tests.submit.emr import THROTTLED, Answer
 from tests.submit.flows import Flows, flow_server
-from tests.submit.test_terminal import terminal
+from tests.submit.test_terminal import FAST, terminal
 from tests.terminal import CTRL_C
 
 RUN = "j-CLUSTER0/s-STEP0"
@@ -128,7 +128,7 @@ def test_a_step_that_takes_too_long_ends_with_a_status_of_its_own(stage: Stage) 
 
 def test_ctrl_c_cancels_the_step_and_terminates_the_cluster_that_it_has_started(stage: Stage) -> None:
     stage.emr.moments = [("RUNNING", "RUNNING")]
-    with terminal("-m", "submit", "--name", stage.cloud.name, "--keep-alive") as screen:
+    with terminal("-c", FAST, "--name", stage.cloud.name, "--keep-alive") as screen:
         screen.until("RUNNING: at work")
         screen.press(CTRL_C)
         assert screen.end() == 3

@@ -71,7 +71,7 @@ def terminal(*words: str) -> Iterator[Terminal]:
 
 def test_ctrl_c_cancels_the_run_and_follows_it_to_its_end(cloud: Cloud) -> None:
     cloud.emr.steps = ["SCHEDULED", "RUNNING"]
-    with terminal("-m", "submit", "--name", cloud.name) as screen:
+    with terminal("-c", FAST, "--name", cloud.name) as screen:
         screen.until("RUNNING: at work")
         screen.press(CTRL_C)
         assert screen.end() == 3
