@@ -171,7 +171,7 @@ class ClusterCompute(Construct):
         )
         permissions.give(
             role,
-            [*permissions.hand_over(self._job_role.role_arn, "ec2"), *permissions.encrypt_disks(key.key_arn)],
+            [*permissions.pass_role(self._job_role.role_arn, "ec2"), *permissions.encrypt_disks(key.key_arn)],
         )
         return role
 
@@ -210,8 +210,8 @@ class ClusterCompute(Construct):
         """Return the permission to start runs."""
         return [
             *permissions.start_clusters(self._stack.stack_name, self._clusters),
-            *permissions.hand_over(self._job_role.role_arn, "ec2"),
-            *permissions.hand_over(self._service_role.role_arn, "elasticmapreduce"),
+            *permissions.pass_role(self._job_role.role_arn, "ec2"),
+            *permissions.pass_role(self._service_role.role_arn, "elasticmapreduce"),
         ]
 
     def follow_grants(self) -> list[permissions.Grant]:

@@ -71,10 +71,10 @@ def use_key(key_arn: str, via: str, *, write: bool = True) -> list[Grant]:
 
 def start_runs(application_arn: str, job_role_arn: str) -> list[Grant]:
     """Return the permission to start runs of an application, and to pass the job's role to EMR Serverless."""
-    return [_allow(["emr-serverless:StartJobRun"], [application_arn]), *hand_over(job_role_arn, "emr-serverless")]
+    return [_allow(["emr-serverless:StartJobRun"], [application_arn]), *pass_role(job_role_arn, "emr-serverless")]
 
 
-def hand_over(role_arn: str, service: str) -> list[Grant]:
+def pass_role(role_arn: str, service: str) -> list[Grant]:
     """Return the permission to pass a role to one service."""
     to = {"StringEquals": {"iam:PassedToService": f"{service}.amazonaws.com"}}
     return [_allow(["iam:PassRole"], [role_arn], conditions=to)]

@@ -76,7 +76,7 @@ _VERBS = {
         lambda options, open_stack: commands.status(open_stack(), options.run_id),
     ),
     "logs": Verb(
-        "show the job's own lines of a run to its end, and exit with its status; Ctrl-C leaves the run as it is",
+        "follow the log of a run to its end, and exit with its status; Ctrl-C leaves the run as it is",
         lambda options, open_stack: commands.logs(open_stack(), options.run_id),
     ),
     "cancel": Verb(
