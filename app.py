@@ -7,7 +7,7 @@ from pathlib import Path
 import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
-from infra.settings import Settings, SettingsError
+from infra.settings import SettingsError, StackSettings
 from infra.stack import FruitsStack
 
 
@@ -16,7 +16,7 @@ def main() -> int:
     app = cdk.App()
     account = os.environ.get("CDK_DEFAULT_ACCOUNT")  # from the cdk command, where it finds credentials
     try:
-        settings = Settings.from_context(app.node.get_all_context())
+        settings = StackSettings.from_context(app.node.get_all_context())
         FruitsStack(app, settings, Path(__file__).parent / "dist", account)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)

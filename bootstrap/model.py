@@ -57,7 +57,7 @@ class ModelSpec:
     input_size: int | None = None
 
 
-class Network(Protocol):
+class NetworkModule(Protocol):
     """What needs TensorFlow: the functions of `bootstrap.network`."""
 
     def build(self, alpha: float, input_size: int) -> Any:
@@ -97,7 +97,7 @@ class _KerasModel:
         return replace(found, n_features=0, tflite_sha256="", weights_sha256=digest) == self.description
 
 
-def import_network() -> Network:
+def import_network() -> NetworkModule:
     """Load what needs TensorFlow.
 
     Raises
@@ -117,7 +117,7 @@ def import_network() -> Network:
 
 
 def make(
-    spec: ModelSpec, folder: Path, load_network: Callable[[], Network] = import_network
+    spec: ModelSpec, folder: Path, load_network: Callable[[], NetworkModule] = import_network
 ) -> tuple[ModelDescription, bool]:
     """Make a model folder, which appears whole or not at all.
 
@@ -227,7 +227,7 @@ def _from_file(file: Path, alpha: float, size: int) -> _KerasModel:
     return _KerasModel(_description(alpha, size, file.name, f"read from the file {file.name}", digest), file)
 
 
-def _build(wanted: _KerasModel, folder: Path, network: Network) -> ModelDescription:
+def _build(wanted: _KerasModel, folder: Path, network: NetworkModule) -> ModelDescription:
     """Build, export and save a model; return its whole description."""
     alpha, size = wanted.description.alpha, wanted.description.input_size
     file = wanted.file or network.imagenet_file(alpha, size)

@@ -16,7 +16,7 @@ from unittest.mock import patch
 import bootstrap.package
 from fruits.__main__ import COMMANDS as SUBCOMMANDS
 from fruits.__main__ import main as fruits_main
-from infra.settings import Settings
+from infra.settings import StackSettings
 from job.options import STACK_SETTING, describe, options_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,7 +83,7 @@ def settings_page() -> str:
     """Return the table of the settings of the stack."""
     rows = [
         f"| `{each.name}` | {each.default} | {_cell(each.allowed or each.type)} | {_cell(each.help)} |"
-        for each in describe(options_of(Settings), STACK_SETTING)
+        for each in describe(options_of(StackSettings), STACK_SETTING)
     ]
     head = "| setting | default | allowed | meaning |\n|---|---|---|---|\n"
     return f"{NOTE}\n{_SETTINGS_HEAD}\n{head}" + "\n".join(rows) + "\n"

@@ -37,7 +37,7 @@ class SettingsError(JobError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class StackSettings:
     """The settings of the stack, each given as `-c name=value` or in the `context` of cdk.json."""
 
     name: str = option(
@@ -255,7 +255,7 @@ class Settings:
         return [subnet for subnet in self.subnets.split(",") if subnet]
 
     @classmethod
-    def from_context(cls, context: Mapping[str, Any]) -> "Settings":
+    def from_context(cls, context: Mapping[str, Any]) -> "StackSettings":
         """Return the settings that a CDK context gives.
 
         Parameters

@@ -16,7 +16,7 @@ from infra.compute import Compute
 from infra.operations import Alerts, Budget, Schedule
 from infra.permissions import Grant
 from infra.serverless import ServerlessCompute, network_in
-from infra.settings import Settings
+from infra.settings import StackSettings
 from infra.storage import JOB_LOGS, Storage
 from submit.request.targets import Application, Cluster, JobSpec, outputs
 
@@ -43,14 +43,14 @@ class Parts:
 class FruitsStack(cdk.Stack):
     """From a bucket of images to results, on EMR Serverless or on clusters of EC2 instances."""
 
-    def __init__(self, scope: Construct, settings: Settings, dist: Path, account: str | None = None) -> None:
+    def __init__(self, scope: Construct, settings: StackSettings, dist: Path, account: str | None = None) -> None:
         """Make the stack.
 
         Parameters
         ----------
         scope : Construct
             The app.
-        settings : Settings
+        settings : StackSettings
             The settings of this deployment.
         dist : Path
             Folder of the files that `python -m bootstrap.package` has built.
@@ -88,7 +88,7 @@ class FruitsStack(cdk.Stack):
         for name, value in values.items():
             cdk.CfnOutput(self, name, value=value)
 
-    def _serverless(self, settings: Settings, dist: Path) -> Parts:
+    def _serverless(self, settings: StackSettings, dist: Path) -> Parts:
         """Make the parts for runs on EMR Serverless; a key only where the settings ask for one."""
         key = self._key(settings) if settings.kms else None
         storage = self._storage(settings, key)
@@ -107,7 +107,7 @@ class FruitsStack(cdk.Stack):
         )
         return Parts(storage, code, compute, key)
 
-    def _cluster(self, settings: Settings, dist: Path) -> Parts:
+    def _cluster(self, settings: StackSettings, dist: Path) -> Parts:
         """Make the parts for runs on clusters, whose disks are encrypted with a key of the stack or not at all."""
         key = self._key(settings)
         storage = self._storage(settings, key)
@@ -126,11 +126,11 @@ class FruitsStack(cdk.Stack):
         )
         return Parts(storage, code, compute, key)
 
-    def _key(self, settings: Settings) -> kms.Key:
+    def _key(self, settings: StackSettings) -> kms.Key:
         removal = _removal(settings)
         return kms.Key(self, "Key", description=self.stack_name, enable_key_rotation=True, removal_policy=removal)
 
-    def _storage(self, settings: Settings, key: kms.IKey | None) -> Storage:
+    def _storage(self, settings: StackSettings, key: kms.IKey | None) -> Storage:
         return Storage(
             self,
             "Storage",
@@ -149,7 +149,7 @@ class FruitsStack(cdk.Stack):
         child.retention_in_days = days
         return group
 
-    def _job(self, settings: Settings, parts: Parts) -> JobSpec:
+    def _job(self, settings: StackSettings, parts: Parts) -> JobSpec:
         storage, address = parts.storage, parts.code.address
         return JobSpec(
             job_role=parts.compute.job_role.role_arn,
@@ -164,7 +164,7 @@ class FruitsStack(cdk.Stack):
             timeout_minutes=settings.timeout_minutes,
         )
 
-    def _alerts(self, settings: Settings, parts: Parts) -> Alerts:
+    def _alerts(self, settings: StackSettings, parts: Parts) -> Alerts:
         alerts = Alerts(
             self,
             "Alerts",
@@ -176,7 +176,7 @@ class FruitsStack(cdk.Stack):
         parts.compute.watch(alerts, settings.alarm_minutes)
         return alerts
 
-    def _schedule(self, settings: Settings, compute: Compute, job: JobSpec, alerts: Alerts) -> None:
+    def _schedule(self, settings: StackSettings, compute: Compute, job: JobSpec, alerts: Alerts) -> None:
         operation, request = compute.daily(job, settings.workers, EXECUTION_ID)
         schedule = Schedule(
             self,
@@ -197,7 +197,7 @@ class FruitsStack(cdk.Stack):
             description=f"What python -m submit needs for {self.stack_name}: attach it to who runs it",
         )
 
-    def _grant_job(self, settings: Settings, parts: Parts) -> None:
+    def _grant_job(self, settings: StackSettings, parts: Parts) -> None:
         storage = parts.storage
         images_key = permissions.use_key(settings.images_key, "s3", write=False) if settings.images_key else []
         grants = [
@@ -243,6 +243,6 @@ class FruitsStack(cdk.Stack):
                 parts.key.add_to_resource_policy(statement)
 
 
-def _removal(settings: Settings) -> cdk.RemovalPolicy:
+def _removal(settings: StackSettings) -> cdk.RemovalPolicy:
     """Return what becomes of buckets and key when the stack is destroyed."""
     return cdk.RemovalPolicy.RETAIN if settings.keep_data else cdk.RemovalPolicy.DESTROY

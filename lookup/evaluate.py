@@ -53,7 +53,7 @@ class ShareEstimate:
 
 
 @dataclass(frozen=True)
-class LabelAccuracy:
+class LabelEvaluation:
     """How often images of one label are named correctly; `groups` counts its groups of near-duplicates."""
 
     label: str
@@ -87,7 +87,7 @@ class Evaluation:
         The distance beyond which an image is unknown; infinite, in JSON null, where too few images determine it.
     known_beyond, out_of_distribution_beyond : ShareEstimate
         Images beyond it: when images of other folds name them; and when all images of their own label are removed.
-    labels : list of LabelAccuracy
+    labels : list of LabelEvaluation
         The worst first.
     saved : str or None
         Address of the calibration.
@@ -107,7 +107,7 @@ class Evaluation:
     unknown_threshold: float
     known_beyond: ShareEstimate
     out_of_distribution_beyond: ShareEstimate
-    labels: list[LabelAccuracy]
+    labels: list[LabelEvaluation]
     saved: str | None
 
     def to_json(self) -> dict[str, Any]:
@@ -157,12 +157,12 @@ def evaluate(classifier: Classifier) -> Evaluation:
     )
 
 
-def _by_label(fit: CalibrationFit, names: list[str]) -> list[LabelAccuracy]:
+def _by_label(fit: CalibrationFit, names: list[str]) -> list[LabelEvaluation]:
     sample, several, shares = fit.sample, fit.sample.of_several_groups, []
     for label in np.unique(sample.labels).tolist():
         rows = sample.labels == label
         shares.append(
-            LabelAccuracy(
+            LabelEvaluation(
                 names[label],
                 int(rows.sum()),
                 len(np.unique(sample.groups[rows])),
@@ -238,7 +238,7 @@ def _sentences(evaluation: Evaluation) -> dict[str, str]:
     }
 
 
-def _label_table(labels: list[LabelAccuracy]) -> list[str]:
+def _label_table(labels: list[LabelEvaluation]) -> list[str]:
     names = [printable(label.label) for label in labels]
     width = max(len("label"), *map(len, names))
     lines = [f"{'label':<{width}}  {'images':>8}  groups  {'naive':<20}  grouped"]

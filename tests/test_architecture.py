@@ -27,6 +27,9 @@ GROUND = {"compat", "settings", "options", "errors", "progress", "command_line"}
 # Rooms that stand side by side: neither may import the other.
 BESIDE = {("pca", "curation"), ("curation", "pca")}
 STAGE_LINES = 250
+# Public functions and classes of a file at most, but for those that are a list of functions of one kind.
+FILE_NAMES = 12
+LISTS = {"infra/permissions.py"}
 
 
 def imports(path: Path) -> set[str]:
@@ -92,6 +95,33 @@ def test_every_folder_of_the_job_is_a_package() -> None:
     # Python imports a folder without one from a disk, but not from job.zip, which lists files alone.
     for folder in {path.parent for path in files("job")}:
         assert (folder / "__init__.py").is_file(), f"{folder.relative_to(ROOT)} cannot be imported from job.zip"
+
+
+def public_names(path: Path) -> list[str]:
+    """Return the public functions and classes of a file."""
+    nodes = ast.parse(path.read_text()).body
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return [node.name for node in nodes if isinstance(node, kinds) and not node.name.startswith("_")]
+
+
+def test_a_file_is_one_noun() -> None:
+    for room in MAY:
+        for path in files(room):
+            names = public_names(path)
+            if path.relative_to(ROOT).as_posix() not in LISTS:
+                assert len(names) <= FILE_NAMES, f"{path.relative_to(ROOT)} is about more than one thing: {names}"
+
+
+def test_a_class_name_names_one_thing() -> None:
+    found: dict[str, Path] = {}
+    for room in MAY:
+        for path in files(room):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    other = found.setdefault(node.name, path)
+                    assert other == path, (
+                        f"{node.name} stands in {other.relative_to(ROOT)} and {path.relative_to(ROOT)}"
+                    )
 
 
 def test_every_module_says_what_it_is() -> None:

@@ -37,7 +37,11 @@ class Stage:
 class Recipe:
     """What decides the result beside the orchard and the time."""
 
-    stages: tuple[Stage, ...] = (Stage(0.55, 112, 32, 4), Stage(0.2, 160, 24, 4), Stage(0.25, 224, 16, 4))
+    stages: tuple[Stage, ...] = (
+        Stage(0.55, 112, 32, 4),
+        Stage(0.2, 160, 24, 4),
+        Stage(0.25, 224, 16, 4),
+    )
     relatives: int = 2  # fruits of a family that share a batch
     rate: float = 3e-3
     weight_decay: float = 1e-4
@@ -48,7 +52,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Pace:
+class TrainingPace:
     """What a training does beside its steps.
 
     Attributes
@@ -69,11 +73,16 @@ class Pace:
     calibration_batches: int = 40
 
 
-PACE = Pace()
+PACE = TrainingPace()
 
 
 def train(
-    folder: Path, minutes: float, orchard: Orchard, recipe: Recipe, report: Callable[[str], None], pace: Pace = PACE
+    folder: Path,
+    minutes: float,
+    orchard: Orchard,
+    recipe: Recipe,
+    report: Callable[[str], None],
+    pace: TrainingPace = PACE,
 ) -> Any:
     """Train from nothing, or go on from the last checkpoint in a folder.
 
@@ -89,7 +98,7 @@ def train(
         What decides the result beside them.
     report : callable
         Called with a line of progress now and then.
-    pace : Pace
+    pace : TrainingPace
         How often it reports and saves, and how it ends.
 
     Returns
@@ -158,7 +167,7 @@ def _run_steps(
     total: float,
     orchard: Orchard,
     report: Callable[[str], None],
-    pace: Pace,
+    pace: TrainingPace,
 ) -> None:
     """Train until `total` seconds are over, those of earlier calls included."""
     recipe, loss = state.recipe, 0.0
@@ -285,7 +294,7 @@ def contrast(tf: Any, features: Any, labels: Any, temperature: float) -> Any:
     return -tf.reduce_mean(tf.reduce_sum(tf.where(same > 0, log_share, 0.0), 1) / tf.reduce_sum(same, 1))
 
 
-def _calibrate(tf: Any, mean: Any, images: NDArray[np.uint8], recipe: Recipe, pace: Pace) -> None:
+def _calibrate(tf: Any, mean: Any, images: NDArray[np.uint8], recipe: Recipe, pace: TrainingPace) -> None:
     """Measure batch normalization's statistics anew, for the averaged weights at the size of real use."""
     rng = np.random.default_rng((recipe.seed, 0xCA))
     layers = [layer for layer in mean.layers if isinstance(layer, tf.keras.layers.BatchNormalization)]

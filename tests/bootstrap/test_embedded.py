@@ -11,7 +11,7 @@ from bootstrap.embedded import orchard, training
 from bootstrap.embedded.__main__ import embedder, main, run_training
 from bootstrap.embedded.evaluation import components, leave_one_out, nearest_is_right, real_figures
 from bootstrap.embedded.orchard import FAMILY, Orchard, plant
-from bootstrap.embedded.training import Pace, Recipe, Stage, choose, contrast, flip, stage_at
+from bootstrap.embedded.training import Recipe, Stage, TrainingPace, choose, contrast, flip, stage_at
 from bootstrap.model import EMBEDDED_FOLDER
 from job.errors import JobError
 
@@ -136,7 +136,7 @@ def test_refusals_are_one_line(
 @pytest.mark.filterwarnings("ignore")  # TensorFlow warns of itself
 def test_interrupted_training_goes_on(tmp_path: Path) -> None:
     tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
-    pace = Pace(report_seconds=0, save_seconds=0, input_size=32, calibration_batches=2)
+    pace = TrainingPace(report_seconds=0, save_seconds=0, input_size=32, calibration_batches=2)
     small, recipe = Orchard(fruits=8, views=4), Recipe(stages=(Stage(1, 32, 4, 2),))
     saved = tmp_path / "checkpoints" / "checkpoint"
     lines: list[str] = []

@@ -40,7 +40,7 @@ def synthesize(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
         pytest.skip("SKIPPED, NOT PROVEN: the CDK needs Node.js, which is not here")
     import aws_cdk as cdk  # noqa: PLC0415 - starts Node
 
-    from infra.settings import Settings  # noqa: PLC0415
+    from infra.settings import StackSettings  # noqa: PLC0415
     from infra.stack import FruitsStack  # noqa: PLC0415
 
     known: dict[str, dict[str, Any]] = {}
@@ -49,7 +49,7 @@ def synthesize(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Synthesi
         name = json.dumps(settings, sort_keys=True)
         if name not in known:
             app = cdk.App(context=CONTEXT, outdir=str(tmp_path_factory.mktemp("cdk.out")))
-            stack = FruitsStack(app, Settings(**settings), dist, ACCOUNT)
+            stack = FruitsStack(app, StackSettings(**settings), dist, ACCOUNT)
             known[name] = json.loads(json.dumps(app.synth().get_stack_by_name(stack.stack_name).template))
         return known[name]
 

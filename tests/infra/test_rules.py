@@ -66,12 +66,12 @@ def judged(
     import aws_cdk as cdk  # noqa: PLC0415 - starts Node
     from cdk_nag import AwsSolutionsChecks  # noqa: PLC0415
 
-    from infra.settings import Settings  # noqa: PLC0415
+    from infra.settings import StackSettings  # noqa: PLC0415
     from infra.stack import FruitsStack  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("judged")
     app = cdk.App(context=CONTEXT, outdir=str(folder))
-    FruitsStack(app, Settings(**request.param), dist, ACCOUNT)
+    FruitsStack(app, StackSettings(**request.param), dist, ACCOUNT)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     app.synth()
     return Judged(request.param, folder)

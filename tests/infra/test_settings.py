@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from infra.settings import Settings, SettingsError
+from infra.settings import SettingsError, StackSettings
 from tests.infra.conftest import CONTEXT, ROOT
 
 
 def test_nothing_given_is_a_stack_in_the_eu_that_costs_little_and_keeps_its_data() -> None:
-    settings = Settings.from_context(CONTEXT)
-    assert settings == Settings()
+    settings = StackSettings.from_context(CONTEXT)
+    assert settings == StackSettings()
     assert settings.region.startswith("eu-")
     assert (settings.architecture, settings.release) == ("x86_64", "emr-spark-8.1.0")
     assert settings.keep_data
@@ -22,13 +22,15 @@ def test_nothing_given_is_a_stack_in_the_eu_that_costs_little_and_keeps_its_data
 def test_text_of_the_command_line_and_values_of_cdk_json_read_alike() -> None:
     text = {"max_vcpu": "32", "keep_data": "no", "kms": "Yes", "name": "trial", "budget": "0"}
     values = {"max_vcpu": 32, "keep_data": False, "kms": True, "name": "trial", "budget": 0}
-    assert Settings.from_context(text) == Settings.from_context(values)
-    assert Settings.from_context(text) == Settings(max_vcpu=32, keep_data=False, kms=True, name="trial", budget=0)
+    assert StackSettings.from_context(text) == StackSettings.from_context(values)
+    assert StackSettings.from_context(text) == StackSettings(
+        max_vcpu=32, keep_data=False, kms=True, name="trial", budget=0
+    )
 
 
 def test_what_is_the_cdks_own_is_left_alone() -> None:
     own = {"@aws-cdk/core:x": True, "aws:cdk:bundling-stacks": ["**"], "availability-zones:account=1:region=x": ["a"]}
-    assert Settings.from_context(own) == Settings()
+    assert StackSettings.from_context(own) == StackSettings()
 
 
 @pytest.mark.parametrize(
@@ -84,12 +86,12 @@ def test_what_is_the_cdks_own_is_left_alone() -> None:
 )
 def test_a_sentence_says_what_is_wrong_and_what_is_allowed(context: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError) as raised:
-        Settings.from_context(context)
+        StackSettings.from_context(context)
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 def test_the_documentation_has_each_setting_under_its_own_name() -> None:
     page = (ROOT / "docs/aws/settings.md").read_text()
-    missing = [option.name for option in fields(Settings) if f"| `{option.name}` |" not in page]
+    missing = [option.name for option in fields(StackSettings) if f"| `{option.name}` |" not in page]
     assert not missing

@@ -341,8 +341,10 @@ def test_no_secret_and_no_address_of_this_machine_is_in_the_template(synthesize:
 def test_what_was_not_built_is_asked_for_in_one_sentence(tmp_path: Path, synthesize: Synthesize) -> None:
     import aws_cdk as cdk  # noqa: PLC0415
 
-    from infra.settings import Settings  # noqa: PLC0415
+    from infra.settings import StackSettings  # noqa: PLC0415
     from infra.stack import FruitsStack  # noqa: PLC0415
 
     with pytest.raises(SettingsError, match=r"python -m bootstrap\.package --architecture arm64"):
-        FruitsStack(cdk.App(context=CONTEXT, outdir=str(tmp_path)), Settings(architecture="arm64"), tmp_path, ACCOUNT)
+        FruitsStack(
+            cdk.App(context=CONTEXT, outdir=str(tmp_path)), StackSettings(architecture="arm64"), tmp_path, ACCOUNT
+        )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import Settings as StackSettings
+from infra.settings import StackSettings
 from job.errors import JobError
 from submit import cost
 from submit.__main__ import main
