@@ -149,7 +149,7 @@ def _featurize(context: _Context) -> None:
     snapshot = context.in_session(lambda spark: featurize.featurize(spark, settings, progress))
     print(f"\n{_counts(snapshot.counts)}; {context.seconds:.1f} s in all")
     print(f"features in {storage.join(context.output, 'features')}; read the current ones with")
-    print(f'  from job.features.table import read_features; read_features("{settings.output}").to_pandas()')
+    print(f'  from fruits import read_features; read_features("{settings.output}").to_pandas()')
 
 
 def _reduce(context: _Context) -> None:
