@@ -26,8 +26,26 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).resolve().parent
 SHARED = TESTS.parents[1] / "shared"
 
-# Files that take longest, in minutes on 2 cores: they start first, so that no worker ends with one of them alone.
-MINUTES: dict[str, float] = {}
+# Files that take longest, on 2 cores: they start first, so that no worker ends with one of them alone.
+SECONDS = {
+    "rehearsal/test_rehearsal.py": 200,
+    "rehearsal/test_clusters.py": 114,
+    "infra/test_deploy.py": 113,
+    "job/storage/test_s3.py": 91,
+    "job/stages/test_faulty_runs.py": 52,
+    "job/test_command.py": 50,
+    "job/stages/test_kills.py": 49,
+    "job/stages/test_run.py": 47,
+    "infra/test_rules.py": 40,
+    "bootstrap/test_archive.py": 39,
+    "job/curation/test_page.py": 39,
+    "job/images/test_sandbox.py": 38,
+    "lookup/test_page.py": 37,
+    "job/stages/test_run_on_s3.py": 37,
+    "fruits/test_wheel.py": 35,
+    "bootstrap/test_package.py": 31,
+    "job/stages/test_report.py": 30,
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,7 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         heavy = [item for item in items if any(item.get_closest_marker(marker) for marker in MARKERS)]
         config.hook.pytest_deselected(items=heavy)
         items[:] = [item for item in items if item not in set(heavy)]
-    items.sort(key=lambda item: -MINUTES.get(item.path.relative_to(TESTS).as_posix(), 0.0))
+    items.sort(key=lambda item: -SECONDS.get(item.path.relative_to(TESTS).as_posix(), 0))
 
 
 @pytest.fixture(scope="session")
