@@ -148,16 +148,16 @@ def test_help_tells_each_default_once() -> None:
         ("--max-pixels N", "178956970"),
         ("--mode {fast,exact}", "fast"),
     ):
-        told = text.split(flag)[-1].split(" --")[0]
-        assert told.count(f"(default: {default})") == 1
+        help_text = text.split(flag)[-1].split(" --")[0]
+        assert help_text.count(f"(default: {default})") == 1
     assert "--no-csv" in text
     assert "--csv" not in text
     assert "--dry-run" not in text
 
 
 def test_settings_are_ready_for_json() -> None:
-    told = json.loads(json.dumps(Settings(images="Äpfel", components=3).as_dict()))
-    assert told["images"] == "Äpfel"
-    assert told["components"] == 3
-    assert told["variance"] is None
-    assert set(told) == {field.name for field in fields(Settings)}
+    restored = json.loads(json.dumps(Settings(images="Äpfel", components=3).as_dict()))
+    assert restored["images"] == "Äpfel"
+    assert restored["components"] == 3
+    assert restored["variance"] is None
+    assert set(restored) == {field.name for field in fields(Settings)}
