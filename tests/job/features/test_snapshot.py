@@ -1,4 +1,4 @@
-"""The snapshot: read as it was written; refused in words where it is not there or not readable."""
+"""The snapshot: reading it back gives the same snapshot; a missing or damaged one is an error in one line."""
 
 import pytest
 

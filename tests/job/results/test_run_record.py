@@ -1,4 +1,4 @@
-"""The record of a run: read as it was written, also by the version before, and refused in one line where it is not."""
+"""The record of a run: reading it back gives the same record, also of the version before; a damaged one is an error."""
 
 import json
 from collections.abc import Callable
