@@ -11,6 +11,7 @@ from typing import Any
 from job import storage
 from job.errors import JobError
 from job.features.wave import DataFile
+from job.storage.lock import write_named
 
 SNAPSHOT = "features/_CURRENT.json"
 SNAPSHOT_FORMAT = 2
@@ -182,7 +183,7 @@ class Snapshot:
 
 def write_snapshot(output: str, snapshot: Snapshot) -> None:
     """Name the images that are current from now on."""
-    storage.write(storage.join(output, SNAPSHOT), (json.dumps(snapshot.to_json(), indent=1) + "\n").encode())
+    write_named(output, SNAPSHOT, (json.dumps(snapshot.to_json(), indent=1) + "\n").encode())
 
 
 def read_snapshot(output: str) -> Snapshot:

@@ -10,6 +10,7 @@ from typing import Any
 from job import storage
 from job.errors import RunError
 from job.features.layout import models, waves
+from job.storage.lock import write_named
 
 MARKER = "_COMMIT.json"
 MARKER_FORMAT = 1
@@ -56,7 +57,7 @@ class WaveMarker:
 def commit(output: str, wave: str, files: Iterable[DataFile]) -> None:
     """Make a wave count: write its marker, after all its files."""
     marker = WaveMarker(wave.split("/")[1].removeprefix("model="), tuple(files))
-    storage.write(storage.join(output, wave, MARKER), (json.dumps(marker.to_json(), indent=1) + "\n").encode())
+    write_named(output, storage.join(wave, MARKER), (json.dumps(marker.to_json(), indent=1) + "\n").encode())
 
 
 def committed(output: str, fingerprint: str) -> list[DataFile]:

@@ -9,6 +9,7 @@ from job.errors import JobError
 from job.features.snapshot import Counts, ModelSummary
 from job.pca.basis_file import BASIS
 from job.settings import Settings
+from job.storage.lock import write_named
 
 RUN = "run.json"
 FORMAT = 1
@@ -178,7 +179,7 @@ def current_run(output: str) -> RunRecord:
 
 def write_run(output: str, record: RunRecord) -> None:
     """Name the results that are current from now on."""
-    storage.write(storage.join(output, RUN), (json.dumps(record.to_json(), indent=2) + "\n").encode())
+    write_named(output, RUN, (json.dumps(record.to_json(), indent=2) + "\n").encode())
 
 
 def _damaged(source: str) -> JobError:

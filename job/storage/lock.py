@@ -57,6 +57,18 @@ def check_held(output: str) -> None:
         )
 
 
+def write_named(output: str, name: str, data: bytes) -> None:
+    """Write a file below an output that names others: from then on, these count.
+
+    Raises
+    ------
+    RunError
+        Where another run has taken over the output.
+    """
+    check_held(output)
+    storage.write(storage.join(output, name), data)
+
+
 @contextmanager
 def _flocked(address: str) -> Iterator[None]:
     Path(address).mkdir(parents=True, exist_ok=True)
