@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from job import storage
 from job.command_line import Log, add_version, exit_status, new_log
-from job.errors import RunError
+from job.errors import ReportError, RunError
 from job.options import add_options, options_of
 from job.progress import Progress, terminal
 from job.settings import CHECK, FEATURIZE, PRUNE, REDUCE, REPORT, Settings
@@ -32,7 +32,8 @@ SessionFactory = Callable[[Settings, Log], "AbstractContextManager[SparkSession]
 
 _PROG = "python -m job"
 _EPILOG = """exit status: 0 success; 1 the run failed, or its output is damaged; 2 a value cannot be used, and nothing
-was started; 130 Ctrl-C (what was committed stays: the next run goes on from there)
+was started; 3 the results are in place, but not their report; 130 Ctrl-C (what was committed stays: the next run goes
+on from there)
 
 examples:
   python -m job run --images photos --model build/model/embedded --output results
@@ -138,7 +139,7 @@ def _run(context: _Context) -> None:
         featurize.featurize(spark, settings, progress)
         return reduce.reduce(spark, settings, progress)
 
-    print_results(settings, context.in_session(stages), context.log, context.seconds)
+    _print_results(context, stages)
 
 
 def _featurize(context: _Context) -> None:
@@ -159,8 +160,7 @@ def _reduce(context: _Context) -> None:
     settings, progress = context.settings, context.progress
     snapshot = read_snapshot(context.output)
     reduce.check_reduction(settings, snapshot.fingerprint, snapshot.model.n_features)
-    record = context.in_session(lambda spark: reduce.reduce(spark, settings, progress))
-    print_results(settings, record, context.log, context.seconds)
+    _print_results(context, lambda spark: reduce.reduce(spark, settings, progress))
 
 
 def _report(context: _Context) -> None:
@@ -208,6 +208,20 @@ def _counts(counts: "Counts") -> str:
         f"{counts.listed:,} image{plural}: {counts.ok:,} ok, {counts.rejected:,} rejected;"
         f" {counts.reused:,} reused, {counts.new:,} new"
     )
+
+
+def _print_results(context: _Context, stages: "Callable[[SparkSession], RunRecord]") -> None:
+    """Run stages that make results, and print these, even where only their report failed."""
+    from job.results.run_record import current_run  # noqa: PLC0415
+
+    settings = context.settings
+    try:
+        record = context.in_session(stages)
+    except ReportError:
+        without = replace(settings, report=False)
+        print_results(without, current_run(context.output), context.log, context.seconds)
+        raise
+    print_results(settings, record, context.log, context.seconds)
 
 
 def print_results(settings: Settings, record: "RunRecord", log: Log, seconds: float) -> None:

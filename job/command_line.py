@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from job import __version__
-from job.errors import JobError, RunError
+from job.errors import JobError, ReportError, RunError
 
 INTERRUPTED = 130
 
@@ -54,11 +54,14 @@ def exit_status(
     Returns
     -------
     int
-        0, the status of a `JobError` (2 for bad input, 1 for a failed run), 130 after Ctrl-C, 1 for anything else.
+        0, the status of a `JobError` (2 for bad input, 1 for a failed run, 3 for a failed report), 130 after Ctrl-C,
+        1 for anything else.
     """
     try:
         return command() or 0
     except JobError as error:
+        if isinstance(error, ReportError):  # its cause may be anything
+            _keep_traceback(log)
         return _fail(str(error), error.exit_status)
     except KeyboardInterrupt:
         return _fail(interrupted, INTERRUPTED)
@@ -67,12 +70,16 @@ def exit_status(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return reader_gone
     except Exception as error:  # noqa: BLE001 - the last resort: one line for people, the rest to the log
-        log.path.parent.mkdir(parents=True, exist_ok=True)
-        with log.path.open("a") as file:
-            traceback.print_exc(file=file)
-        if log.verbose:
-            traceback.print_exc()
+        _keep_traceback(log)
         return _fail(f"{type(error).__name__}: {error} (details: {log.path})", RunError.exit_status)
+
+
+def _keep_traceback(log: Log) -> None:
+    log.path.parent.mkdir(parents=True, exist_ok=True)
+    with log.path.open("a") as file:
+        traceback.print_exc(file=file)
+    if log.verbose:
+        traceback.print_exc()
 
 
 def _fail(message: str, status: int) -> int:

@@ -11,3 +11,9 @@ class RunError(JobError):
     """A run that started and could not finish, or whose results did not pass validation."""
 
     exit_status = 1
+
+
+class ReportError(RunError):
+    """A report that could not be made, of results that are in place."""
+
+    exit_status = 3

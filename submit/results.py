@@ -14,8 +14,8 @@ from job.errors import JobError
 from submit.aws import explained
 
 RUN = "run.json"
-# Not downloaded: the features of all images, and the files of a run under way.
-NOT_DOWNLOADED = ("features", "work")
+# Not downloaded: the features of all images, the files of a run under way, and what `pca_results/` holds once more.
+NOT_DOWNLOADED = ("features", "work", "_results")
 
 
 @dataclass(frozen=True)

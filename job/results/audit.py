@@ -16,9 +16,10 @@ from job.features.snapshot import RowMask, Snapshot, deal
 from job.features.table import OK, read_batches, vectors
 from job.pca.basis import Basis
 from job.results.csv_files import MATRIX_CSV, REJECTED_CSV
+from job.results.generations import strangers
 from job.results.index import IndexDescription, as_results, index_part_name, read_description
 from job.results.run_record import RunRecord
-from job.results.tables import RESULTS_SCHEMA, read_part
+from job.results.tables import RESULTS_SCHEMA, read_part, results_parts
 from job.spark.capacity import parallelism
 from job.spark.tasks import map_items, run_tasks
 
@@ -126,6 +127,26 @@ def _is_indexed(folder: str, digests: dict[str, str], part: str) -> bool:
             return False
         return bool(as_results(pa.ipc.open_file(data).read_all()).equals(results))
     except (OSError, pa.ArrowException, KeyError):
+        return False
+
+
+def audit_generations(spark: "SparkSession", output: str, run: RunRecord) -> Iterator[Fault]:
+    """Find results that no record names, and compare what plain readers are shown with the current results."""
+    for folder in strangers(output, run):
+        yield Fault(f"{folder} belongs to no completed run", "the next run deletes it")
+    shown = storage.join(output, run.results.pca_results)
+    parts = results_parts(output, run)
+    others = [part for part in parts if part.rpartition("/")[0] != shown]
+    equal = run_tasks(spark, partial(_is_shown, shown), others)
+    if not all(equal):
+        yield Fault(f"{run.results.pca_results} differs from the results of that run", REDUCE_AGAIN)
+
+
+def _is_shown(folder: str, part: str) -> bool:
+    """Return whether plain readers find the bytes of a part of the results in a folder; run in a worker."""
+    try:
+        return storage.read(storage.join(folder, storage.name(part))) == storage.read(part)
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

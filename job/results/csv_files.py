@@ -3,6 +3,7 @@
 import heapq
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from operator import itemgetter
 from typing import BinaryIO
@@ -23,14 +24,8 @@ REJECTED_CSV = "rejected.csv"
 _PART_ROWS = 2_000
 
 
-def write_matrix(address: str, parts: Sequence[str], k: int, expected: int) -> None:
-    """Write `pca_matrix.csv`, sorted by path, from the parts of the results.
-
-    Raises
-    ------
-    RunError
-        For another number of rows than expected.
-    """
+def matrix_csv(address: str, parts: Sequence[str], k: int, expected: int) -> AbstractContextManager[None]:
+    """Return the context of `written_csv` for `pca_matrix.csv`, sorted by path, from the parts of the results."""
     schema = pa.schema(
         [("path", pa.string()), ("label", pa.string()), *((f"pca_{i + 1}", pa.float32()) for i in range(k))]
     )
@@ -40,12 +35,12 @@ def write_matrix(address: str, parts: Sequence[str], k: int, expected: int) -> N
         columns = [table.column("path"), table.column("label"), *(pa.array(column) for column in vectors.T)]
         return pa.table(columns, schema=schema)
 
-    write_csv(address, map(rows, merge_sorted(parts)), schema, expected)
+    return written_csv(address, map(rows, merge_sorted(parts)), schema, expected)
 
 
-def write_rejected(address: str, parts: Sequence[str], expected: int) -> None:
-    """Write `rejected.csv`, sorted by path, from parts of `REJECTED_SCHEMA`; raises `RunError` as `write_matrix`."""
-    write_csv(address, merge_sorted(parts), REJECTED_SCHEMA, expected)
+def rejected_csv(address: str, parts: Sequence[str], expected: int) -> AbstractContextManager[None]:
+    """Return the context of `written_csv` for `rejected.csv`, sorted by path, from parts of `REJECTED_SCHEMA`."""
+    return written_csv(address, merge_sorted(parts), REJECTED_SCHEMA, expected)
 
 
 def merge_sorted(parts: Sequence[str], part_rows: int = _PART_ROWS) -> Iterator[pa.Table]:
@@ -73,7 +68,14 @@ def _rows(part: str, part_rows: int) -> Iterator[tuple[bytes, pa.RecordBatch, in
 
 
 def write_csv(address: str, tables: Iterable[pa.Table], schema: pa.Schema, expected: int) -> None:
-    """Write a CSV file with `;` between values, table by table, and put it in place once it is complete.
+    """Write a CSV file and put it in place; see `written_csv`."""
+    with written_csv(address, tables, schema, expected):
+        pass
+
+
+@contextmanager
+def written_csv(address: str, tables: Iterable[pa.Table], schema: pa.Schema, expected: int) -> Iterator[None]:
+    """Write a CSV file with `;` between values, table by table, and put it in place when the block ends without error.
 
     Raises
     ------
@@ -90,6 +92,7 @@ def write_csv(address: str, tables: Iterable[pa.Table], schema: pa.Schema, expec
                 count += table.num_rows
         if count != expected:
             raise RunError(f"{address} came to {count} rows where {expected} were expected, and is left as it was")
+        yield
 
 
 def csv_text(table: pa.Table) -> str:

@@ -4,8 +4,9 @@ import secrets
 from dataclasses import dataclass
 
 from job import storage
-from job.features.layout import remove_runs, work_folder
+from job.features.layout import work_folder
 from job.pca.basis_file import BASIS
+from job.results.generations import rows_folder
 from job.results.run_record import ResultFolders
 
 
@@ -54,14 +55,4 @@ class ReductionPaths:
 
     def results_part(self, number: int) -> str:
         """Return the address of a part of the results."""
-        return storage.join(self.output, "pca_results", f"run={self.run}", f"part-{number:05d}.parquet")
-
-    def remove(self) -> None:
-        """Delete all that the reduction has written."""
-        for folder in self.folders.to_json().values():
-            storage.remove(storage.join(self.output, folder))
-
-    def remove_others(self) -> None:
-        """Delete all that other reductions have written."""
-        for folder in self.folders.to_json():
-            remove_runs(self.output, folder, keep=self.run)
+        return storage.join(rows_folder(self.output, self.run), f"part-{number:05d}.parquet")

@@ -1,18 +1,24 @@
 """The record of a completed run, `run.json`: it names the current results, and is written last."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
-from job import storage
+from job import __version__, storage
 from job.errors import JobError
-from job.features.snapshot import Counts, ModelSummary
+from job.features.snapshot import Counts, ModelSummary, Snapshot
+from job.images.decode import DECODER_VERSION
+from job.pca.basis import Basis
 from job.pca.basis_file import BASIS
 from job.settings import Settings
 from job.storage.lock import write_named
 
 RUN = "run.json"
 FORMAT = 1
+# The settings of the reduction; all others in run.json are those of the featurize stage.
+_REDUCTION_SETTINGS = ("output", "components", "variance", "pca_model", "csv", "report")
+_LIBRARIES = ("numpy", "pyarrow", "pillow", "ai-edge-litert")
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,8 @@ class RunRecord:
         Versions by name: of this package, Spark, the decoder and the libraries.
     validation : dict
         Result by check.
+    earlier : str or None
+        Name of the run whose results were current before; they stay until the next run begins.
     format : int
         Version of this record.
     """
@@ -93,6 +101,7 @@ class RunRecord:
     pca_fitted_to: int
     versions: dict[str, str]
     validation: dict[str, str]
+    earlier: str | None = None
     format: int = FORMAT
 
     def basis_address(self, output: str) -> str:
@@ -146,9 +155,35 @@ class RunRecord:
                 pca_fitted_to=int(fields["pca_fitted_to"]),
                 versions=dict(fields["versions"]),
                 validation=dict(fields["validation"]),
+                earlier=fields.get("earlier"),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise _damaged(source) from None
+
+
+def new_record(
+    run: str, snapshot: Snapshot, settings: Settings, basis: Basis, validation: dict[str, str], spark_version: str
+) -> RunRecord:
+    """Return the record of a reduction of a snapshot, so far without its durations."""
+    # The settings of the featurize stage, with those of the reduction in their place.
+    reduction = {name: getattr(settings, name) for name in _REDUCTION_SETTINGS}
+    versions = {"fruits": __version__, "spark": spark_version, "decoder": str(DECODER_VERSION)}
+    return RunRecord(
+        run=run,
+        results=ResultFolders.of_run(run),
+        settings=replace(Settings.from_json(snapshot.settings), **reduction),
+        model=snapshot.model,
+        fingerprint=snapshot.fingerprint,
+        counts=snapshot.counts,
+        labels=snapshot.labels,
+        seconds={},
+        images_per_second=round(snapshot.images_per_second, 2),
+        components=len(basis.components),
+        explained_variance_ratio=tuple(basis.explained_variance_ratio.tolist()),
+        pca_fitted_to=basis.n,
+        versions=versions | {library: version(library) for library in _LIBRARIES},
+        validation=validation,
+    )
 
 
 def read_run(output: str) -> RunRecord | None:

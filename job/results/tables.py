@@ -1,13 +1,16 @@
 """The results table, `pca_results/run=<id>/`: its schema, its parts, and how it is read."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from job import storage
-from job.errors import JobError
+from job.errors import JobError, RunError
+from job.results.generations import rows_folder
 from job.results.run_record import RunRecord, current_run
 from job.spark.shipping import ship
 from job.spark.tasks import map_items
@@ -24,6 +27,14 @@ RESULTS_SCHEMA = pa.schema(
     ]
 )
 
+# How often a reader begins again, where newer results replace those that it reads.
+_READS = 5
+
+
+class ResultsGoneError(JobError):
+    """Results that are not where they were: a newer run has replaced them, or they were deleted."""
+
+
 # Rows read at a time: 2 MB of 50 components.
 _BATCH_ROWS = 10_000
 
@@ -36,11 +47,14 @@ def results_parts(output: str, run: RunRecord) -> list[str]:
     JobError
         Where their folder is gone.
     """
-    folder = storage.join(output, run.results.pca_results)
-    try:
-        return sorted(entry.address for entry in storage.scan(folder) if entry.address.endswith(".parquet"))
-    except FileNotFoundError:
-        raise JobError(f"the results in {folder} are gone; python -m job reduce computes them again") from None
+    shown = storage.join(output, run.results.pca_results)
+    # Results of an earlier version, or that `fruits submit results` has copied, are only where plain readers look.
+    for folder in (rows_folder(output, run.run), shown):
+        with suppress(FileNotFoundError):
+            parts = [entry.address for entry in storage.scan(folder) if entry.address.endswith(".parquet")]
+            if parts:  # on S3 no prefix is absent
+                return sorted(parts)
+    raise ResultsGoneError(f"the results in {shown} are gone; python -m job reduce computes them again")
 
 
 def read_part(address: str, columns: list[str] = RESULTS_SCHEMA.names) -> Iterator[pa.RecordBatch]:
@@ -55,7 +69,7 @@ def read_part(address: str, columns: list[str] = RESULTS_SCHEMA.names) -> Iterat
         with storage.open_input(address) as file:
             yield from pq.ParquetFile(file).iter_batches(_BATCH_ROWS, columns=columns)
     except FileNotFoundError:
-        raise JobError(f"{address} is gone; python -m job reduce writes it again") from None
+        raise ResultsGoneError(f"{address} is gone; python -m job reduce writes it again") from None
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise JobError(f"{address} cannot be read ({reason}); python -m job reduce writes it again") from None
@@ -63,6 +77,9 @@ def read_part(address: str, columns: list[str] = RESULTS_SCHEMA.names) -> Iterat
 
 def read_results(output: str, spark: "SparkSession | None" = None) -> "pa.Table | DataFrame":
     """Read the current results: those that `run.json` names, each image exactly once.
+
+    Safe at every moment: where a newer run replaces them meanwhile, the answer is that run's. A Spark DataFrame may be
+    read until the second run after that.
 
     Parameters
     ----------
@@ -82,9 +99,25 @@ def read_results(output: str, spark: "SparkSession | None" = None) -> "pa.Table 
         Where there are no results, or they cannot be read.
     """
     output = storage.absolute(output)
-    parts = results_parts(output, current_run(output))
-    if spark is None:
-        batches = (batch for part in parts for batch in read_part(part))
-        return pa.Table.from_batches(batches, RESULTS_SCHEMA)
-    ship(spark)
-    return map_items(spark, parts, read_part, RESULTS_SCHEMA)
+    for _ in range(_READS):
+        run = current_run(output)
+        try:
+            parts = results_parts(output, run)
+            if spark is None:
+                return pa.Table.from_batches((batch for part in parts for batch in read_part(part)), RESULTS_SCHEMA)
+            ship(spark)
+            return map_items(spark, parts, partial(_read_part_of, output, run.run), RESULTS_SCHEMA)
+        except ResultsGoneError:
+            if current_run(output).run == run.run:
+                raise
+    raise RunError(f"the results in {output} were replaced {_READS} times while they were read; read them again")
+
+
+def _read_part_of(output: str, run: str, address: str) -> Iterator[pa.RecordBatch]:
+    """Yield one part of a run's results, in a worker; raises `RunError` where newer results have replaced it."""
+    try:
+        yield from read_part(address)
+    except ResultsGoneError:
+        if current_run(output).run == run:
+            raise
+        raise RunError(f"newer results have replaced those of run {run}; call read_results again") from None

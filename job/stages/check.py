@@ -14,7 +14,7 @@ from job.features.wave import committed
 from job.pca.basis_file import read_basis
 from job.pca.moments import COLUMNS, TableSummary, summarize_table
 from job.progress import Progress
-from job.results.audit import REDUCE_AGAIN, Fault, audit_coordinates, audit_csv_files, audit_index
+from job.results.audit import REDUCE_AGAIN, Fault, audit_coordinates, audit_csv_files, audit_generations, audit_index
 from job.results.run_record import RUN, RunRecord, read_run
 from job.results.tables import results_parts
 from job.results.validation import PASSED, Readback, read_back, validate
@@ -152,5 +152,6 @@ def _check_results(
     for name, result in validate(snapshot, summary, found, basis).items():
         if result != PASSED:
             yield Fault(f"{name}: {result}", _DELETE_WAVE if name.startswith("features") else REDUCE_AGAIN)
+    yield from audit_generations(spark, output, run)
     yield from audit_coordinates(spark, output, snapshot, basis, parts)
     yield from audit_index(spark, output, run, parts)

@@ -22,6 +22,7 @@ from job.images.fetch import refusal
 from job.images.listing import Listing
 from job.images.source import check_images, list_images
 from job.progress import Progress, Stopwatch
+from job.results.generations import drop_unnamed
 from job.settings import Settings
 from job.spark.runner import SparkRunner, TaskRunner
 from job.storage.lock import check_held, locked
@@ -122,6 +123,7 @@ class _Run:
 
 def _prepare(run: _Run, progress: Progress) -> None:
     """Drop the remains of killed runs and damaged files; keep the model beside its features, for the workers."""
+    drop_unnamed(run.output)
     drop_uncommitted(run.output)
     for name in drop_damaged(run.output, run.fingerprint):
         progress.say(f"{name} is not the file that was committed: its images are inferred again")

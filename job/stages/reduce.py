@@ -1,24 +1,25 @@
 """Spark stage: reduces the current features by PCA, validates the results and publishes them."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from job import __version__, storage
-from job.errors import JobError, RunError
+from job import storage
+from job.errors import JobError, ReportError, RunError
 from job.features.layout import model_folder
 from job.features.model import DESCRIPTION, TFLITE
 from job.features.snapshot import Snapshot, read_snapshot
-from job.images.decode import DECODER_VERSION
 from job.pca.basis import Basis, fit
 from job.pca.basis_file import BASIS, read_basis, write_basis
 from job.pca.moments import TableSummary, summarize_table
 from job.progress import Progress, Stopwatch
-from job.results.csv_files import MATRIX_CSV, REJECTED_CSV, write_matrix, write_rejected
+from job.results.csv_files import MATRIX_CSV, REJECTED_CSV, matrix_csv, rejected_csv
+from job.results.generations import drop_unnamed, show_rows
 from job.results.paths import ReductionPaths
 from job.results.projection import project
-from job.results.run_record import RUN, RunRecord, read_run, write_run
+from job.results.run_record import RUN, RunRecord, new_record, read_run, write_run
 from job.results.validation import PASSED, Readback, read_back, validate
 from job.settings import DEFAULT_COMPONENTS, Settings
 from job.spark.shipping import ship
@@ -28,10 +29,6 @@ from job.storage.lock import check_held, locked
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-# The settings of the reduction; all others in run.json are those of the featurize stage.
-_REDUCTION_SETTINGS = ("output", "components", "variance", "pca_model", "csv", "report")
-_LIBRARIES = ("numpy", "pyarrow", "pillow", "ai-edge-litert")
 
 
 def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None = None) -> RunRecord:
@@ -57,6 +54,8 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
         For settings that cannot be used.
     RunError
         When there is too little to reduce, or the results do not pass validation: the earlier ones stay current.
+    ReportError
+        When the results are in place and only the report could not be made.
     """
     if not settings.output:
         raise JobError("--output is needed")
@@ -64,18 +63,27 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
     read_snapshot(output)  # an output without features is refused before anything is written to it
     with locked(output, progress):
         snapshot = read_snapshot(output)
-        given = check_reduction(settings, snapshot.fingerprint, snapshot.model.n_features)
+        check_reduction(settings, snapshot.fingerprint, snapshot.model.n_features)
         ship(spark)
+        drop_unnamed(output)
+        earlier = read_run(output)
         paths = ReductionPaths.of_new_reduction(output, snapshot.run)
+        clock = Stopwatch(snapshot.seconds)
         try:
-            record = _reduce(spark, settings, snapshot, paths, given, progress)
+            reduction = _reduce(spark, settings, snapshot, paths, _Steps(progress, clock))
+            record = new_record(paths.run, snapshot, settings, reduction.basis, reduction.validation, spark.version)
+            with _csv_files(output, settings, snapshot, reduction):
+                clock.lap("csv")
+                record = replace(record, seconds=_rounded(clock), earlier=earlier.run if earlier else None)
+                _show(paths, record)
+            write_run(output, record)
         except BaseException:
-            paths.remove()
+            with suppress(JobError, OSError):  # the error that ended the reduction says more
+                drop_unnamed(output)
             raise
         finally:
             storage.remove(paths.rejected)
-        _publish(paths, record)
-    return record
+        return _with_report(spark, settings, snapshot, output, record, clock)
 
 
 def check_reduction(settings: Settings, fingerprint: str, n_features: int) -> Basis | None:
@@ -103,50 +111,44 @@ def check_reduction(settings: Settings, fingerprint: str, n_features: int) -> Ba
     return basis
 
 
+@dataclass(frozen=True)
+class _Reduction:
+    """What a reduction has made: a summary of the features, a basis, the parts of the rows, each check's result."""
+
+    summary: TableSummary
+    basis: Basis
+    parts: list[str]
+    validation: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """Where a reduction reports its steps, and the clock that measures them."""
+
+    progress: Progress
+    clock: Stopwatch
+
+
 def _reduce(
     spark: "SparkSession",
     settings: Settings,
     snapshot: Snapshot,
     paths: ReductionPaths,
-    given: Basis | None,
-    progress: Progress,
-) -> RunRecord:
-    """Write all files of a reduction but `run.json`; return the record for that."""
-    clock = Stopwatch(snapshot.seconds)
+    steps: _Steps,
+) -> _Reduction:
+    """Write the basis, the rows and their index where no reader looks, and validate them."""
+    given = check_reduction(settings, snapshot.fingerprint, snapshot.model.n_features)
     summary = summarize_table(spark, paths.output, snapshot, paths.rejected, with_moments=given is None)
     _require_usable(summary)
     basis = given or _fit(settings, snapshot, summary)
     basis_sha256 = write_basis(paths.basis, basis)
-    _say_components(progress, settings, basis)
-    clock.lap("pca")
+    _say_components(steps.progress, settings, basis)
+    steps.clock.lap("pca")
     parts = project(spark, paths, snapshot, basis, basis_sha256)
-    clock.lap("results")
+    steps.clock.lap("results")
     validation = _validate(spark, snapshot, summary, basis, parts)
-    clock.lap("validate")
-    _write_csv_files(paths.output, settings, snapshot, summary, parts, len(basis.components))
-    clock.lap("csv")
-    record = RunRecord(
-        run=paths.run,
-        results=paths.folders,
-        settings=_recorded_settings(settings, snapshot),
-        model=snapshot.model,
-        fingerprint=snapshot.fingerprint,
-        counts=snapshot.counts,
-        labels=snapshot.labels,
-        seconds=_rounded(clock),
-        images_per_second=round(snapshot.images_per_second, 2),
-        components=len(basis.components),
-        explained_variance_ratio=tuple(basis.explained_variance_ratio.tolist()),
-        pca_fitted_to=basis.n,
-        versions=_versions(spark),
-        validation=validation,
-    )
-    if not settings.report:
-        remove_report(paths.output)
-        return record
-    write_report(spark, paths.output, snapshot, record)
-    clock.lap("report")
-    return replace(record, seconds=_rounded(clock))
+    steps.clock.lap("validate")
+    return _Reduction(summary, basis, parts, validation)
 
 
 def _rounded(clock: Stopwatch) -> dict[str, float]:
@@ -193,33 +195,52 @@ def _validate(
     return validation
 
 
-def _write_csv_files(
-    output: str, settings: Settings, snapshot: Snapshot, summary: TableSummary, parts: list[str], k: int
-) -> None:
-    write_rejected(storage.join(output, REJECTED_CSV), summary.rejected_parts, snapshot.counts.rejected)
-    matrix = storage.join(output, MATRIX_CSV)
-    if settings.csv:
-        write_matrix(matrix, parts, k, snapshot.counts.ok)
-    else:
+@contextmanager
+def _csv_files(output: str, settings: Settings, snapshot: Snapshot, reduction: _Reduction) -> Iterator[None]:
+    """Write the CSV files, and put them in place when the block ends without error."""
+    matrix, counts, k = storage.join(output, MATRIX_CSV), snapshot.counts, len(reduction.basis.components)
+    with ExitStack() as files:
+        rejected = storage.join(output, REJECTED_CSV)
+        files.enter_context(rejected_csv(rejected, reduction.summary.rejected_parts, counts.rejected))
+        if settings.csv:
+            files.enter_context(matrix_csv(matrix, reduction.parts, k, counts.ok))
+        yield
+    if not settings.csv:
         storage.remove(matrix)
 
 
-def _recorded_settings(settings: Settings, snapshot: Snapshot) -> Settings:
-    """Return the settings of the featurize stage, with those of the reduction in their place."""
-    reduction = {name: getattr(settings, name) for name in _REDUCTION_SETTINGS}
-    return replace(Settings.from_json(snapshot.settings), **reduction)
-
-
-def _versions(spark: "SparkSession") -> dict[str, str]:
-    versions = {"fruits": __version__, "spark": spark.version, "decoder": str(DECODER_VERSION)}
-    return versions | {library: version(library) for library in _LIBRARIES}
-
-
-def _publish(paths: ReductionPaths, record: RunRecord) -> None:
-    """Name the new results in `run.json`, after all files that they need; then remove the earlier ones."""
+def _show(paths: ReductionPaths, record: RunRecord) -> None:
+    """Put the model and the rows where plain readers look; the earlier results stay where `run.json` names them."""
     check_held(paths.output)
     kept = model_folder(paths.output, record.fingerprint)
     for name in (TFLITE, DESCRIPTION):
         storage.write(storage.join(paths.output, "model", name), storage.read(storage.join(kept, name)))
-    write_run(paths.output, record)
-    paths.remove_others()
+    show_rows(paths.output, paths.run)
+
+
+def _with_report(
+    spark: "SparkSession", settings: Settings, snapshot: Snapshot, output: str, record: RunRecord, clock: Stopwatch
+) -> RunRecord:
+    """Make the report of results that are in place; return their record with its duration.
+
+    Raises
+    ------
+    ReportError
+        Where that fails; a report of earlier results is deleted.
+    """
+    check_held(output)
+    if not settings.report:
+        remove_report(output)
+        return record
+    try:
+        write_report(spark, output, snapshot, record)
+    except Exception as error:
+        remove_report(output)
+        raise ReportError(
+            f"the results in {output} are in place, but their report failed: {error or type(error).__name__};"
+            f" make it again with: python -m job report --output {output}"
+        ) from error
+    clock.lap("report")
+    record = replace(record, seconds=_rounded(clock))
+    write_run(output, record)
+    return record

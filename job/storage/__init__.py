@@ -6,7 +6,7 @@ between `local` and `objects`; only `objects` and the two `s3` modules know the 
 
 from job.storage.address import absolute, is_s3, join, name, split_s3, text
 from job.storage.entry import Entry
-from job.storage.files import create, exists, fetch, is_loop, open_input, read, remove, scan, stat, write
+from job.storage.files import create, exists, fetch, is_loop, open_input, read, remove, scan, show, stat, write
 from job.storage.objects import read_tagged, write_if
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "read_tagged",
     "remove",
     "scan",
+    "show",
     "split_s3",
     "stat",
     "text",

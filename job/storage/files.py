@@ -81,6 +81,18 @@ def remove(address: str) -> None:
         local.remove(address)
 
 
+def show(source: str, folder: str, name: str) -> None:
+    """Have a folder hold nothing but the folder `name` with the files of the folder `source`.
+
+    On a local disk, readers find the folder as it was or as it is to be, at every moment: it is exchanged in one step
+    where the disk can do that (Linux, macOS), else in two. On S3 it holds both for as long as copying takes.
+    """
+    if is_s3(folder):
+        objects.show(source, folder, name)
+    else:
+        local.show(source, folder, name)
+
+
 def is_loop(path: str, root: str) -> bool:
     """Return whether a folder below `root` is, through a link, one of its own ancestors; no prefix on S3 is."""
     return not is_s3(path) and local.is_loop(path, root)

@@ -10,6 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -27,6 +28,8 @@ _RARE_KEY = re.compile(r"[\x00-\x1f\x7f]|//|^/|/$|(^|/)\.\.?(/|$)")
 _NOT_XML = re.compile(r"[\x00-\x1f\ufffe\uffff]")
 # The smallest range to fetch of a file that is read here and there: a request takes as long as half a megabyte.
 _RANGE_BYTES = 1 << 20
+# Copies that are asked for at a time.
+_COPIES = 16
 # The service's limit for one DeleteObjects request.
 _DELETED_KEYS = 1000
 
@@ -172,13 +175,46 @@ def _put(address: str, path: Path) -> None:
             s3.store(bucket).put(key, path)
 
 
+def show(source: str, folder: str, name: str) -> None:
+    """Have a prefix hold nothing but the prefix `name` with the objects of `source`; see `files.show`."""
+    bucket, _ = split_s3(folder)
+    shown = _keys(folder)
+    start, prefix = len(_prefix(source)), _prefix(f"{folder}/{name}")
+    targets = {key: f"{prefix}{key[start:]}" for key in _keys(source)}
+    with ThreadPoolExecutor(_COPIES) as pool:
+        for _ in pool.map(partial(_copy, bucket), targets, targets.values()):
+            pass
+    _delete_keys(folder, sorted(set(shown) - set(targets.values())))
+
+
+def _copy(bucket: str, source: str, target: str) -> None:
+    def copy() -> None:
+        with errors(f"{S3}{bucket}/{target}", "CopyObject"):
+            s3.client().copy_object(
+                Bucket=bucket,
+                Key=target,
+                CopySource={"Bucket": bucket, "Key": source},
+                TaggingDirective="REPLACE",  # reading tags would take another permission
+            )
+
+    s3.retried(copy)
+
+
 def remove(address: str) -> None:
     """Delete the object of this key and all objects below this prefix."""
-    bucket, key = split_s3(address)
-    keys = [key] if key else []
-    with errors(address, "ListObjectsV2"):
-        for page in s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(address)):
-            keys += [item["Key"] for item in page.get("Contents", [])]
+    _, key = split_s3(address)
+    _delete_keys(address, [*([key] if key else []), *_keys(address)])
+
+
+def _keys(folder: str) -> list[str]:
+    """Return all keys below a prefix."""
+    bucket, _ = split_s3(folder)
+    with errors(folder, "ListObjectsV2"):
+        pages = s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(folder))
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+
+def _delete_keys(address: str, keys: list[str]) -> None:
     for start in range(0, len(keys), _DELETED_KEYS):
         s3.retried(partial(_delete, address, keys[start : start + _DELETED_KEYS]))
 

@@ -16,6 +16,7 @@ _PERMISSIONS = {
     "HeadBucket": "s3:ListBucket",
     "ListObjectsV2": "s3:ListBucket",
     "PutObject": "s3:PutObject",
+    "CopyObject": "s3:GetObject or s3:PutObject",
     "DeleteObjects": "s3:DeleteObject",
 }
 # Refusals that no permission would mend.

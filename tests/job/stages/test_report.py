@@ -22,7 +22,8 @@ from bootstrap.model import ModelSpec, make
 from job.curation.collection import Collection, read_part
 from job.curation.draw import Draw
 from job.curation.report_limits import ReportLimits
-from job.errors import JobError
+from job.errors import JobError, ReportError
+from job.results.run_record import current_run
 from job.settings import Settings
 from job.stages.featurize import featurize
 from job.stages.reduce import reduce
@@ -180,6 +181,23 @@ def test_without_results_or_with_older_ones_it_says_what_to_do(
     featurize(spark, settings)
     with pytest.raises(JobError, match="newer than the results"):
         report(spark, settings)
+
+
+def test_a_report_that_fails_costs_no_results(run: Run, spark: SparkSession, settings: Settings) -> None:
+    run(settings)
+    output = Path(settings.output)
+    (output / "report.html").unlink()
+    (output / "report.html" / "in the way").mkdir(parents=True)
+    with pytest.raises(ReportError, match=r"are in place, but their report failed: .*; make it again with: python -m "):
+        reduce(spark, replace(settings, components=2))
+    record = current_run(settings.output)
+    assert record.components == 2
+    csv = pd.read_csv(output / "pca_matrix.csv", sep=";")
+    assert list(csv.columns) == ["path", "label", "pca_1", "pca_2"]
+    shown = pd.read_parquet(output / "pca_results")
+    assert set(shown["run"]) == {record.run}
+    assert sorted(shown["path"]) == list(csv["path"])
+    assert not list(output.glob("report*"))
 
 
 def test_no_report_leaves_none_of_other_results(run: Run, spark: SparkSession, settings: Settings) -> None:
