@@ -20,6 +20,8 @@ class Fault(Enum):
     SLOW_DOWN = "503, as S3 throttles; nothing is done"
     INTERNAL = "500; nothing is done"
     DENIED = "403; nothing is done"
+    EXPIRED = "400, as for credentials whose time is over; nothing is done"
+    ARCHIVED = "403, as for an object in an archive; nothing is done"
     RESET = "the connection is reset; nothing is done"
     SILENT = "no answer ever; nothing is done"
     LOST = "it is done, then the connection is reset before the answer"
@@ -29,12 +31,14 @@ class Fault(Enum):
 
 
 # What a network and a service do on a bad day; a refusal is another matter.
-TRANSIENT: list[Fault] = [fault for fault in Fault if fault is not Fault.DENIED]
+TRANSIENT: list[Fault] = [fault for fault in Fault if fault not in {Fault.DENIED, Fault.EXPIRED, Fault.ARCHIVED}]
 
 _REFUSALS = {
     Fault.SLOW_DOWN: (503, "SlowDown", "Please reduce your request rate."),
     Fault.INTERNAL: (500, "InternalError", "We encountered an internal error. Please try again."),
     Fault.DENIED: (403, "AccessDenied", "Access Denied"),
+    Fault.EXPIRED: (400, "ExpiredToken", "The provided token has expired."),
+    Fault.ARCHIVED: (403, "InvalidObjectState", "The operation is not valid for the object's storage class"),
 }
 
 

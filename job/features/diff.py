@@ -3,6 +3,7 @@
 A join of metadata in Spark; it reads no vectors, and gathers nothing on the driver.
 """
 
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,17 +15,21 @@ import pyarrow.parquet as pq
 
 from job import storage
 from job.features.snapshot import RowMask
-from job.features.table import REJECTED, read_file
+from job.features.table import OK, read_file
 from job.features.wave import DataFile
 from job.images.listing import ListedImage, Listing, write_parts
+from job.images.rejection import OF_STORAGE, OVER_MEMORY, OVER_TIME
 from job.spark.capacity import parallelism
 from job.spark.tasks import RESULT_SCHEMA, collect_results, map_items, result_row
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 # Rows of metadata that one task of the join holds: about 20 MB.
 _TASK_ROWS = 100_000
+
+# The columns of the table that are compared, in the table's order.
+_STORED = ["path", "length", "modified", "status", "reason", "etag", "bound"]
 
 _MASK = pa.schema([("file", pa.string()), ("row", pa.int32()), ("label", pa.string())])
 
@@ -49,6 +54,23 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Reuse:
+    """Which rejections of earlier runs stand.
+
+    Attributes
+    ----------
+    rejected : bool
+        Whether any does.
+    seconds, memory_bytes : float
+        Limits of this run: an image that was over a lower one is tried again.
+    """
+
+    rejected: bool
+    seconds: float
+    memory_bytes: float
+
+
+@dataclass(frozen=True)
 class _Share:
     """One task's share of a difference: the new images, the mask file, its rows by features file and by status."""
 
@@ -64,10 +86,9 @@ def subtract(
     listing: Listing,
     files: list[DataFile],
     work: str,
-    *,
-    retry_rejected: bool = False,
+    reuse: Reuse,
 ) -> Difference:
-    """Compare a listing with the table's committed files, by path, length and modification time.
+    """Compare a listing with the table's committed files, by path, length, modification time and entity tag.
 
     Parameters
     ----------
@@ -76,11 +97,12 @@ def subtract(
     listing : Listing
         The images of this run.
     files : list of DataFile
-        The committed features files, oldest first: of several rows for one image version the youngest counts.
+        The committed features files, oldest first: of several rows for one image version a usable one counts, else the
+        youngest.
     work : str
         Folder, below the output, for listings of new images and for row masks.
-    retry_rejected : bool
-        Whether an image counts as new if its youngest row is a rejection.
+    reuse : Reuse
+        Which rejections stand.
     """
     if not files:
         return Difference(todo=listing)
@@ -91,9 +113,11 @@ def subtract(
 
         context = TaskContext.get()
         number = context.partitionId() if context else 0
-        yield result_row(number, _write_share(batches, names, output, work, f"part-{number:05d}"))
+        # Two attempts of a task may write at a time: only the files of the one whose result is taken count.
+        part = f"part-{number:05d}-{secrets.token_hex(4)}"
+        yield result_row(number, _write_share(batches, names, output, work, part))
 
-    matched = _match(spark, output, listing, files, retry_rejected=retry_rejected)
+    matched = _match(spark, output, listing, files, reuse)
     shares: dict[int, _Share] = dict(collect_results(matched.mapInArrow(write, RESULT_SCHEMA)))
     by_name = dict(zip(names, files, strict=True))
     difference = Difference()
@@ -106,34 +130,35 @@ def subtract(
     return difference
 
 
-def _match(
-    spark: "SparkSession", output: str, listing: Listing, files: list[DataFile], *, retry_rejected: bool
-) -> "DataFrame":
+def _match(spark: "SparkSession", output: str, listing: Listing, files: list[DataFile], reuse: Reuse) -> "DataFrame":
     """Return the listed images, each with the file and row that stand for it, or null where it is new.
 
     All rows of one features file are in one partition; new images are spread by their path.
     """
     from pyspark.sql import functions as f  # noqa: PLC0415 - only with Spark
 
-    stored = _stored(spark, output, files).groupBy("path", "length", "modified")
-    # File numbers grow with time.
-    latest = stored.agg(f.max(f.struct("file", "row", "status")).alias("found"))
-    if retry_rejected:
-        latest = latest.where(f.col("found.status") != REJECTED)
+    # Usable rows sort last, then the youngest: file numbers grow with time.
+    row = f.struct((f.col("status") == OK).alias("usable"), "file", "row", "status", "etag", "reason", "bound")
+    stored = _stored(spark, output, files).groupBy("path", "length", "modified").agg(f.collect_list(row).alias("rows"))
     listed = _listed(spark, listing)
-    same = [listed[name].eqNullSafe(latest[name]) for name in ("path", "length", "modified")]
-    rows = listed.join(latest, same, "left").select(
-        listed["path"],
-        "label",
-        listed["length"],
-        listed["modified"],
-        "fault",
-        "found.file",
-        "found.row",
-        "found.status",
-    )
+    same = [listed[name].eqNullSafe(stored[name]) for name in ("path", "length", "modified")]
+
+    def stands(row: "Column") -> "Column":
+        """Return whether a row stands for the listed image of its path, length and time."""
+        same_tag = listed["etag"].isNull() | row["etag"].isNull() | (listed["etag"] == row["etag"])
+        reason = f.coalesce(row["reason"], f.lit(""))
+        unseen = ~reason.isin(*OF_STORAGE) | listed["fault"].isNotNull()
+        limit = f.when(reason == OVER_TIME, reuse.seconds).when(reason == OVER_MEMORY, reuse.memory_bytes)
+        within = limit.isNull() | (f.coalesce(row["bound"], f.lit(0.0)) >= limit)
+        return same_tag & (row["usable"] | (f.lit(reuse.rejected) & unseen & within))
+
+    names = ["path", "label", "length", "modified", "fault", "etag"]
+    found = f.array_max(f.filter(f.col("rows"), stands)).alias("found")
+    rows = listed.join(stored, same, "left").select(*(listed[name] for name in names), found)
     partitions = max(parallelism(spark), -(-listing.rows // _TASK_ROWS))
-    return rows.repartition(partitions, f.coalesce(f.col("file").cast("string"), f.col("path")))
+    return rows.select(*names, "found.file", "found.row", "found.status").repartition(
+        partitions, f.coalesce(f.col("file").cast("string"), f.col("path"))
+    )
 
 
 def _listed(spark: "SparkSession", listing: Listing) -> "DataFrame":
@@ -143,7 +168,8 @@ def _listed(spark: "SparkSession", listing: Listing) -> "DataFrame":
                 yield _with_integer_time(rows)
 
     parts = [part.address for part in listing.parts]
-    return map_items(spark, parts, read, "path string, label string, length long, modified long, fault string")
+    columns = "path string, label string, length long, modified long, fault string, etag string"
+    return map_items(spark, parts, read, columns)
 
 
 def _stored(spark: "SparkSession", output: str, files: list[DataFile]) -> "DataFrame":
@@ -153,7 +179,7 @@ def _stored(spark: "SparkSession", output: str, files: list[DataFile]) -> "DataF
     def read(group: range) -> Iterator[pa.RecordBatch]:
         for number in group:
             start = 0
-            for rows in read_file(output, files[number], ["path", "length", "modified", "status"]):
+            for rows in read_file(output, files[number], _STORED):
                 position = {
                     "file": pa.array([number] * rows.num_rows, pa.int32()),
                     "row": pa.array(range(start, start + rows.num_rows), pa.int32()),
@@ -162,7 +188,8 @@ def _stored(spark: "SparkSession", output: str, files: list[DataFile]) -> "DataF
                 named = dict(zip(rows.schema.names, _with_integer_time(rows).columns, strict=True))
                 yield pa.RecordBatch.from_pydict(named | position)
 
-    return map_items(spark, groups, read, "path string, length long, modified long, status string, file int, row int")
+    columns = "path string, length long, modified long, status string, reason string, etag string, bound double"
+    return map_items(spark, groups, read, f"{columns}, file int, row int")
 
 
 def _with_integer_time(rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -179,7 +206,7 @@ def _write_share(batches: Iterable[pa.RecordBatch], names: list[str], output: st
     for batch in batches:
         new = batch.filter(pc.is_null(batch.column("file")))
         todo += [
-            ListedImage(row["path"], row["label"], row["length"], row["modified"], row["fault"])
+            ListedImage(row["path"], row["label"], row["length"], row["modified"], row["fault"], row["etag"])
             for row in new.to_pylist()
         ]
         known = batch.filter(pc.is_valid(batch.column("file"))).select(["file", "row", "label", "status"])

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from job import storage
+from job.errors import RunError
 from job.features.extractor import FeatureExtractor
 from job.features.layout import model_folder, wave_name
 from job.features.model import read_model
@@ -25,12 +26,17 @@ from job.features.wave_plan import Slice
 from job.images.color_histogram import color_histogram
 from job.images.fetch import READ_AHEAD, ReadAhead, check_readable, prefetch
 from job.images.listing import ListedImage
-from job.images.rejection import Rejected
+from job.images.rejection import GONE, NOT_READABLE, OF_STORAGE, OVER_MEMORY, OVER_TIME, Rejected
 from job.images.sandbox import DecodeOptions, Decoder
 from job.spark.tasks import first_attempt
 
-# At most this many images are tried for one that can be read, before any work.
-PROBED_IMAGES = 10
+# Images, and parts of the listing that they are from, to try before any work. A part's order mixes folders.
+PROBED_IMAGES = 20
+PROBED_PARTS = 4
+# Of fewer reads than this, most may fail by chance.
+_FEWEST_READS = 10
+# The limit that an image was over, by the reason for its rejection; see `bound` in the table's schema.
+_BOUNDS = {OVER_TIME: "seconds", OVER_MEMORY: "memory_bytes"}
 
 
 @dataclass(frozen=True)
@@ -82,17 +88,49 @@ class ExtractionTask:
 
 @dataclass(frozen=True)
 class Extracted:
-    """The features file that a task wrote, and its rows by status."""
+    """The features file that a task wrote, its rows by status, and those listed images that it could not read."""
 
     file: DataFile
     statuses: Counter[str]
+    unread: Counter[str]
 
 
 def probe(slices: list[Slice], options: DecodeOptions) -> None:
-    """Read one of the first images, before any work; raises `RunError` where storage refuses it or fails."""
-    if slices:
-        front = slices[0]
-        check_readable(_images([Slice(front.part, front.start, front.start + PROBED_IMAGES)]), options.memory_bytes)
+    """Read a few images, before any work; raises `RunError` where storage refuses most of them or fails."""
+    parts = slices[:: max(1, len(slices) // PROBED_PARTS)][:PROBED_PARTS]
+    samples = [Slice(each.part, each.start, min(each.start + PROBED_IMAGES // len(parts), each.stop)) for each in parts]
+    check_readable(_images(samples), options.memory_bytes)
+
+
+def check_reads(source: str, results: Iterable["Extracted | PermissionError"], usable: int) -> None:
+    """Refuse a wave most of whose images could not be read, before it counts.
+
+    Parameters
+    ----------
+    source : str
+        Where the images were listed.
+    results : iterable
+        What the wave's tasks returned.
+    usable : int
+        Number of images that are usable already.
+
+    Raises
+    ------
+    RunError
+        Where most images are gone, or storage refuses most of all that the run knows.
+    """
+    done = [result for result in results if isinstance(result, Extracted)]
+    unread, reads = sum((each.unread for each in done), Counter[str]()), sum(each.file.rows for each in done)
+    if reads >= _FEWEST_READS and 2 * unread[GONE] > reads:
+        raise RunError(
+            f"{unread[GONE]:,} of {reads:,} images that were listed in {source} are gone: was a disk unmounted, or a"
+            " folder moved? Nothing is recorded of them; run again once they are back"
+        )
+    if reads >= _FEWEST_READS and 2 * unread[NOT_READABLE] > reads and unread[NOT_READABLE] > usable:
+        raise RunError(
+            f"storage refuses {unread[NOT_READABLE]:,} of {reads:,} images in {source};"
+            " allow reading them, and run again"
+        )
 
 
 def extract_or_refuse(task: ExtractionTask) -> Extracted | PermissionError:
@@ -111,6 +149,7 @@ def extract_features(task: ExtractionTask) -> Extracted:
     # No attempt writes over another's file: only the one whose result reaches the driver counts.
     name = f"{task.target}-{secrets.token_hex(4)}.parquet"
     statuses: Counter[str] = Counter()
+    unread: Counter[str] = Counter()
     isolated = extraction.isolated or not first_attempt()
     with (
         Decoder(extraction.options, isolated=isolated) as decoder,
@@ -121,9 +160,10 @@ def extract_features(task: ExtractionTask) -> Extracted:
             rows = (_row(image, data, decoder, extractor) | {"run": extraction.run} for image, data in images)
             for batch in _batches(rows, BATCH_ROWS):
                 statuses.update(row["status"] for row in batch)
+                unread.update(row["reason"] for row in batch if _is_unread(row))
                 writer.write_table(_table(batch))
         size = path.stat().st_size
-    return Extracted(DataFile(name, statuses.total(), size), statuses)
+    return Extracted(DataFile(name, statuses.total(), size), statuses, unread)
 
 
 @cache
@@ -147,15 +187,23 @@ def _row(image: ListedImage, data: bytes | Rejected, decoder: Decoder, extractor
         "label": image.label,
         "length": image.length,
         "modified": image.modified,
+        "etag": image.etag,
     }
     try:
         if isinstance(data, Rejected):
             raise data
         decoded = decoder.decode(data)
     except Rejected as rejected:
+        bound = _BOUNDS.get(rejected.reason)
+        row["bound"] = None if bound is None else float(getattr(decoder.options, bound))
         return row | {"status": REJECTED, "reason": rejected.reason, "error": rejected.error}
     vectors = {"features": extractor.extract(decoded.pixels), "colours": color_histogram(decoded.pixels)}
     return row | {"status": OK, "width": decoded.width, "height": decoded.height} | vectors
+
+
+def _is_unread(row: dict[str, Any]) -> bool:
+    """Return whether storage did not give an image that the listing saw."""
+    return row.get("reason") in OF_STORAGE and row["length"] is not None
 
 
 def _batches(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:

@@ -28,7 +28,8 @@ OK = "ok"
 REJECTED = "rejected"
 
 # One row per image version. `length` in bytes, `width` and `height` in pixels as stored; `features` (d values) and
-# `colours` (160 values, see `job.images.color_histogram`) or null.
+# `colours` (160 values, see `job.images.color_histogram`) or null. `etag` is S3's, null elsewhere. `bound` is the limit
+# that an image was over, in seconds or bytes. Files of the version before lack these two.
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -43,6 +44,8 @@ SCHEMA = pa.schema(
         ("features", pa.list_(pa.field("element", pa.float32()))),
         ("run", pa.string()),
         ("colours", pa.list_(pa.field("element", pa.float32()))),
+        ("etag", pa.string()),
+        ("bound", pa.float64()),
     ]
 )
 
@@ -112,11 +115,24 @@ def read_file(
                 raise RunError(
                     f"{address} has {parquet.metadata.num_rows} rows where {file.rows} were committed; {remedy}"
                 )
-            yield from parquet.iter_batches(batch_rows, columns=columns)
+            wanted = pa.schema([field for field in SCHEMA if field.name in columns])
+            for batch in parquet.iter_batches(batch_rows, columns=columns):
+                yield _completed(batch, wanted)
     except FileNotFoundError:
         raise RunError(f"{address} was committed and is gone; {remedy}") from None
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"{address} is damaged ({' '.join(str(error).split())[:200]}); {remedy}") from None
+
+
+def _completed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch with nulls for the columns of a schema that its file lacks."""
+    if batch.num_columns == len(schema):
+        return batch
+    present = set(batch.schema.names)
+    columns = [
+        batch.column(field.name) if field.name in present else pa.nulls(batch.num_rows, field.type) for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def vectors(batch: pa.RecordBatch, d: int, column: str = "features") -> NDArray[np.float32]:
@@ -142,7 +158,7 @@ def read_features(output: str, spark: "SparkSession | None" = None) -> "pa.Table
     pyarrow.Table or pyspark.sql.DataFrame
         Columns `path`, `label` string, `length` int64 bytes, `modified` timestamp, `status` (`ok` or `rejected`),
         `reason`, `error` string, `width`, `height` int32 pixels, `features` list<float32> [d], `run` string,
-        `colours` list<float32> [160], see `job.images.color_histogram`.
+        `colours` list<float32> [160], see `job.images.color_histogram`, `etag` string, `bound` float64.
     """
     output = storage.absolute(output)
     row_masks = read_snapshot(output).row_masks

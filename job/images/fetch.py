@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from job import storage
 from job.errors import RunError
 from job.images.listing import ListedImage
-from job.images.rejection import GONE, NAME_NOT_UTF8, OVER_MEMORY, Rejected
+from job.images.rejection import GONE, NAME_NOT_UTF8, NOT_READABLE, OVER_MEMORY, Rejected
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,15 @@ READ_AHEAD = ReadAhead()
 _FAULTS = {
     GONE: "not there when it was looked up",
     NAME_NOT_UTF8: r"the bytes of its name are not UTF-8 (in the path: \xNN); rename it",
+}
+
+# The rejection of an image, and its words (None: storage's own), that an error of storage means; all others may pass.
+_OF_ERRORS = {
+    errno.ENOENT: (GONE, "deleted since it was listed"),
+    errno.ENOTDIR: (GONE, "deleted since it was listed"),
+    errno.EISDIR: (GONE, "replaced by a folder since it was listed"),
+    errno.EACCES: (NOT_READABLE, None),
+    errno.EPERM: (NOT_READABLE, None),
 }
 
 
@@ -104,21 +113,25 @@ def _fetch_all(request: list[ListedImage], max_bytes: int) -> list[bytes | Rejec
 
 
 def check_readable(images: Iterator[ListedImage], max_bytes: int) -> None:
-    """Read one image, the first that still exists, before any work is done.
+    """Read a few images, none larger than `max_bytes`, before any work is done.
 
     Raises
     ------
     RunError
-        Where storage refuses it or fails.
+        Where storage refuses more than half of them, or whoever asks, or fails.
     """
+    read, refused = 0, []
     try:
-        for image in images:
-            if not isinstance(_fetch(image, max_bytes), Rejected):
-                return
+        for image, data in prefetch(images, max_bytes):
+            read += 1
+            if isinstance(data, Rejected) and data.reason == NOT_READABLE:
+                refused.append(PermissionError(errno.EACCES, data.error, image.path))
     except PermissionError as error:
         raise refusal(error) from None
     except OSError as error:
         raise RunError(f"cannot read {error.filename}: {error.strerror or error}") from None
+    if 2 * len(refused) > read:
+        raise refusal(refused[0])
 
 
 def refusal(error: PermissionError) -> RunError:
@@ -136,12 +149,14 @@ def _fetch(image: ListedImage, max_bytes: int) -> bytes | Rejected:
         return Rejected(OVER_MEMORY, f"the file has {image.length:,} bytes; decoding may take {max_bytes:,}")
     try:
         data, found = storage.fetch(image.path)
-    except (FileNotFoundError, NotADirectoryError):
-        return Rejected(GONE, "deleted since it was listed")
-    except OSError as error:
-        if error.errno == errno.EISDIR:
-            return Rejected(GONE, "replaced by a folder since it was listed")
+    except storage.CredentialsError:  # which no image is to blame for
         raise
-    if (len(data), found.modified) != (image.length, image.modified):
+    except OSError as error:
+        if error.errno not in _OF_ERRORS:
+            raise
+        reason, words = _OF_ERRORS[error.errno]
+        return Rejected(reason, words or error.strerror or reason)
+    same_tag = image.etag is None or found.etag == image.etag
+    if (len(data), found.modified) != (image.length, image.modified) or not same_tag:
         return Rejected(GONE, "replaced since it was listed; the next run takes the new one")
     return data

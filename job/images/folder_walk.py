@@ -120,6 +120,6 @@ def _children(path: str, root: str, endings: tuple[str, ...]) -> tuple[Iterator[
 def _image(entry: storage.Entry, label: str | None) -> ListedImage:
     path = storage.text(entry.address)
     if path == entry.address:
-        return ListedImage(path, label, entry.length, entry.modified, None)
+        return ListedImage(path, label, entry.length, entry.modified, None, entry.etag)
     # Without a time it is never taken for a file whose name really is `\xff`.
     return ListedImage(path, label, entry.length, None, NAME_NOT_UTF8)

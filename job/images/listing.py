@@ -1,5 +1,6 @@
 """A listing of images: Parquet parts of their metadata, which stay where they were written."""
 
+import secrets
 import zlib
 from collections import Counter
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 
 from job import storage
 
-# `fault`: null, or the reason why the image cannot even be fetched.
+# `fault`: null, or the reason why the image cannot even be fetched. `etag`: null but on S3.
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -20,6 +21,7 @@ SCHEMA = pa.schema(
         ("length", pa.int64()),
         ("modified", pa.timestamp("us", tz="UTC")),
         ("fault", pa.string()),
+        ("etag", pa.string()),
     ]
 )
 
@@ -32,6 +34,7 @@ class ListedImage(NamedTuple):
     length: int | None
     modified: int | None
     fault: str | None
+    etag: str | None = None
 
 
 class ListingPart(NamedTuple):
@@ -65,9 +68,11 @@ def write_parts(images: Iterable[ListedImage], target: str, rows: int = 100_000)
     That order mixes folders, so that the images of any slice of a part vary in size as those of the whole do.
     """
     listing, source = Listing(), iter(images)
+    # Two attempts of a task may write at a time: only the parts of the one whose result is taken count.
+    attempt = secrets.token_hex(4)
     while chunk := list(islice(source, rows)):
         chunk.sort(key=lambda image: (zlib.crc32(image.path.encode()), image.path))
-        address = f"{target}-{len(listing.parts):05d}.parquet"
+        address = f"{target}-{len(listing.parts):05d}-{attempt}.parquet"
         columns = dict(zip(SCHEMA.names, map(list, zip(*chunk, strict=True)), strict=True))
         with storage.create(address) as path:
             pq.write_table(pa.table(columns, schema=SCHEMA), path)

@@ -136,14 +136,14 @@ def _look_up(task: _Lookup) -> Listing:
     return write_parts(images, task.target)
 
 
-def _stat(path: str) -> tuple[int | None, int | None, str | None]:
-    """Return a file's length, modification time and fault."""
+def _stat(path: str) -> tuple[int | None, int | None, str | None, str | None]:
+    """Return a file's length, modification time, fault and entity tag."""
     try:
         entry = storage.stat(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # a NUL in a name is a ValueError
-        return None, None, GONE
+        return None, None, GONE, None
     except OSError as error:
         if error.errno in {errno.ENAMETOOLONG, errno.ELOOP}:  # there can be no such file
-            return None, None, GONE
+            return None, None, GONE, None
         raise
-    return (None, None, GONE) if entry.is_folder else (entry.length, entry.modified, None)
+    return (None, None, GONE, None) if entry.is_folder else (entry.length, entry.modified, None, entry.etag)

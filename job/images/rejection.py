@@ -9,6 +9,7 @@ DECODER_CRASHED = "decoder crashed"
 OVER_TIME = "over the time bound"
 OVER_MEMORY = "over the memory bound"
 GONE = "gone"
+NOT_READABLE = "not readable"
 NAME_NOT_UTF8 = "name not UTF-8"
 REASONS = (
     ZERO_BYTES,
@@ -20,8 +21,11 @@ REASONS = (
     OVER_TIME,
     OVER_MEMORY,
     GONE,
+    NOT_READABLE,
     NAME_NOT_UTF8,
 )
+# Storage's answers, which may be others next time: an image that the listing sees is read again by each run.
+OF_STORAGE = (GONE, NOT_READABLE)
 
 
 class Rejected(Exception):  # noqa: N818 - an answer, not a fault

@@ -65,7 +65,7 @@ class DecodeOptions:
 
 
 class Decoder:
-    """Decodes images one after the other; to be closed, or used in a `with` statement.
+    """Decodes images one after the other; to be closed, or used in a `with` statement. Its `options` stay.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Decoder:
     """
 
     def __init__(self, options: DecodeOptions, *, isolated: bool) -> None:
-        self._options = options
+        self.options = options
         self._isolated = isolated
         self._child: _Child | None = None
         decode_avif_in_one_thread()
@@ -100,8 +100,8 @@ class Decoder:
         """Return the decoded image; raises `Rejected` with the reason for one that cannot be used."""
         if not self._isolated:
             # A process that runs out of memory may hold more than it needs; a new one shows whether the image does.
-            with suppress(MemoryError), _bounded(self._options):
-                return self._options.decode(data)
+            with suppress(MemoryError), _bounded(self.options):
+                return self.options.decode(data)
         try:
             return self._ask(data)
         except _LostError:
@@ -116,7 +116,7 @@ class Decoder:
         if self._child is None:
             self._child = _Child()
         try:
-            return self._child.decode(self._options, data)
+            return self._child.decode(self.options, data)
         except Rejected as rejected:
             if rejected.reason == OVER_TIME:
                 self.close()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from job import storage
 from job.errors import JobError
-from job.features.diff import Difference, subtract
-from job.features.extraction import Extracted, Extraction, extract_or_refuse, probe
+from job.features.diff import Difference, Reuse, subtract
+from job.features.extraction import Extracted, Extraction, check_reads, extract_or_refuse, probe
 from job.features.layout import model_folder, new_run, remove_runs, work_folder, work_name
 from job.features.model import DESCRIPTION, TFLITE, Model, decode_options, fingerprint, model_summary, read_model
 from job.features.snapshot import Counts, RowMask, Snapshot, write_snapshot
@@ -79,7 +79,7 @@ def featurize(
         clock.lap("subtract")
         known, new = difference.reused.total(), difference.todo.rows
         progress.say(f"{listing.rows:,} images listed, {known:,} of them known, {new:,} new")
-        files, statuses = _extract(runner, run, difference.todo, pace or Pace(), progress)
+        files, statuses = _extract(runner, run, difference, pace or Pace(), progress)
         clock.lap("featurize")
         snapshot = _snapshot(run, listing, difference, files, statuses, clock.seconds)
         _publish(run, snapshot)
@@ -135,12 +135,13 @@ def _prepare(run: _Run, progress: Progress) -> None:
 def _subtract(spark: "SparkSession", run: _Run, listing: Listing) -> Difference:
     """Return which listed images the table lacks, and which of its rows stand for the others."""
     files = committed(run.output, run.fingerprint)
-    retry = run.settings.retry_rejected
-    return subtract(spark, run.output, listing, files, work_name(run.name), retry_rejected=retry)
+    settings = run.settings
+    reuse = Reuse(not settings.retry_rejected, settings.decode_seconds, settings.decode_bytes)
+    return subtract(spark, run.output, listing, files, work_name(run.name), reuse)
 
 
 def _extract(
-    runner: TaskRunner, run: _Run, todo: Listing, pace: Pace, progress: Progress
+    runner: TaskRunner, run: _Run, difference: Difference, pace: Pace, progress: Progress
 ) -> tuple[list[DataFile], Counter[str]]:
     """Extract the features of new images wave by wave, each committed when its tasks are done.
 
@@ -151,8 +152,9 @@ def _extract(
     """
     options = decode_options(run.model, run.settings)
     extraction = Extraction(run.output, run.name, run.fingerprint, options, isolated=not runner.retries)
-    slices = [Slice(part.address, 0, part.rows) for part in todo.parts]
-    probe(slices, options)
+    slices = [Slice(part.address, 0, part.rows) for part in difference.todo.parts]
+    if difference.todo.rows > difference.reused[OK]:  # else the new images are few, and each may be refused for itself
+        probe(slices, options)
     plan = WavePlan.first(slices, runner.parallelism, run.settings.wave_seconds, pace)
     files: list[DataFile] = []
     statuses: Counter[str] = Counter()
@@ -162,6 +164,7 @@ def _extract(
             started = time.monotonic()
             results = runner.run(extract_or_refuse, tasks, _offset(statuses.total(), update), attrgetter("rows"))
             seconds = time.monotonic() - started
+            check_reads(run.settings.images, results, statuses[OK] + difference.reused[OK])
             for extracted in _commit(extraction, plan.number, results):
                 files.append(extracted.file)
                 statuses += extracted.statuses

@@ -8,8 +8,10 @@ from job.storage.address import absolute, is_s3, join, name, split_s3, text
 from job.storage.entry import Entry
 from job.storage.files import create, exists, fetch, is_loop, open_input, read, remove, scan, show, stat, write
 from job.storage.objects import read_tagged, write_if
+from job.storage.s3_errors import CredentialsError
 
 __all__ = [
+    "CredentialsError",
     "Entry",
     "absolute",
     "create",

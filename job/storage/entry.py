@@ -16,9 +16,12 @@ class Entry(NamedTuple):
         Bytes.
     modified : int
         Microseconds since 1970 UTC.
+    etag : str or None
+        The entity tag of an object on S3, which differs for every content; None on a disk.
     """
 
     address: str
     is_folder: bool
     length: int = 0
     modified: int = 0
+    etag: str | None = None

@@ -45,7 +45,7 @@ def scan(folder: str) -> Iterator[Entry]:
             for item in page.get("Contents", []):
                 if not item["Key"].endswith("/"):  # a folder's marker, as consoles make them
                     modified = _microseconds(item["LastModified"])
-                    yield Entry(f"{S3}{bucket}/{item['Key']}", False, item["Size"], modified)
+                    yield Entry(f"{S3}{bucket}/{item['Key']}", False, item["Size"], modified, _plain(item["ETag"]))
 
 
 def stat(address: str) -> Entry:
@@ -54,7 +54,8 @@ def stat(address: str) -> Entry:
     if key:
         with suppress(FileNotFoundError), errors(address, "HeadObject"):
             head = s3.client().head_object(Bucket=bucket, Key=key)
-            return Entry(address, False, head["ContentLength"], _microseconds(head["LastModified"]))
+            modified, etag = _microseconds(head["LastModified"]), _plain(head["ETag"])
+            return Entry(address, False, head["ContentLength"], modified, etag)
     for _ in scan(address):
         return Entry(address, True)
     raise FileNotFoundError(errno.ENOENT, "no such object or prefix", address)
@@ -70,11 +71,11 @@ def _fetch(address: str) -> tuple[bytes, Entry]:
     with errors(address, "GetObject"):
         if _RARE_KEY.search(key):
             answer = s3.client().get_object(Bucket=bucket, Key=key)
-            data, modified = answer["Body"].read(), answer["LastModified"]
+            data, modified, etag = answer["Body"].read(), answer["LastModified"], answer["ETag"]
         else:
             result = s3.store(bucket).get(key)
-            data, modified = bytes(result.bytes()), result.meta["last_modified"]
-    return data, Entry(address, False, len(data), _microseconds(modified))
+            data, modified, etag = bytes(result.bytes()), result.meta["last_modified"], result.meta["e_tag"]
+    return data, Entry(address, False, len(data), _microseconds(modified), _plain(etag))
 
 
 def open_input(address: str) -> BinaryIO:
@@ -240,6 +241,11 @@ def _prefix(address: str) -> str:
     """Return the start of all keys below an address; `s3://bucket/` is the folder of keys that begin with `/`."""
     _, slash, key = address[len(S3) :].partition("/")
     return f"{key}/" if slash else ""
+
+
+def _plain(etag: str | None) -> str | None:
+    """Return an entity tag without the quotes around it."""
+    return etag.strip('"') if etag else None
 
 
 def _microseconds(moment: datetime) -> int:

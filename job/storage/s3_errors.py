@@ -30,6 +30,14 @@ _OTHER_CAUSES = {
 }
 
 
+# Refusals that another object would meet as well.
+_OF_ALL = _OTHER_CAUSES.keys() - {"InvalidObjectState"}
+
+
+class CredentialsError(PermissionError):
+    """S3 refuses whoever asks, whatever is asked for."""
+
+
 @contextmanager
 def errors(address: str, operation: str) -> Iterator[None]:
     """Turn what boto3 and obstore raise for an operation of S3 into the errors that a local file would give.
@@ -39,7 +47,7 @@ def errors(address: str, operation: str) -> Iterator[None]:
     FileNotFoundError
         There is no such object or bucket.
     PermissionError
-        S3 refuses it; `strerror` names the missing permission.
+        S3 refuses it; `strerror` names the missing permission. A `CredentialsError` where it refuses whoever asks.
     OSError
         With `errno.EIO`, for all that may pass: throttling, silence, broken connections.
     JobError
@@ -94,4 +102,5 @@ def refusal(address: str, operation: str, code: str, message: str) -> Permission
     named = re.search(r"not authorized to perform: ([\w-]+:\w+)", message)
     missing = named[1] if named else _PERMISSIONS[operation]
     cause = _OTHER_CAUSES.get(code, f"the permission {missing} is missing")
-    return PermissionError(errno.EACCES, f"S3 refuses {operation} ({code or 403}): {cause}", address)
+    kind = CredentialsError if code in _OF_ALL else PermissionError
+    return kind(errno.EACCES, f"S3 refuses {operation} ({code or 403}): {cause}", address)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from job import storage
-from job.features.diff import subtract
+from job.features.diff import Reuse, subtract
 from job.features.layout import wave_name
 from job.features.table import OK, REJECTED, SCHEMA, read_batches
 from job.features.wave import DataFile, commit, committed, drop_uncommitted
@@ -63,7 +63,7 @@ def test_each_listed_image_is_reused_once_or_inferred(
     output = tmp_path / "out"
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir()
-    # The model of it all: version -> row of the youngest committed wave, the last of that wave.
+    # The model of it all: version -> the last usable row of committed waves, else the last row.
     known: dict[tuple[str, int, int], tuple[int, str]] = {}
     number = 0
     for age, (contents, whole) in enumerate(stored):
@@ -72,7 +72,7 @@ def test_each_listed_image_is_reused_once_or_inferred(
         for index, content in enumerate(contents):
             files.append(write_file(output, f"{wave}/part-{index:05d}.parquet", content, number))
             for version, status in content:
-                if whole:
+                if whole and (status == OK or known.get(version, (0, REJECTED))[1] == REJECTED):
                     known[version] = (number, status)
                 number += 1
         if whole:
@@ -81,9 +81,8 @@ def test_each_listed_image_is_reused_once_or_inferred(
     listing = write_parts(images, str(output / "work" / "listing"))
 
     drop_uncommitted(str(output))
-    found = subtract(
-        spark, str(output), listing, committed(str(output), FINGERPRINT), "work/run=x", retry_rejected=retry
-    )
+    files_stored = committed(str(output), FINGERPRINT)
+    found = subtract(spark, str(output), listing, files_stored, "work/run=x", Reuse(not retry, 60, 1e9))
 
     if retry:
         known = {version: row for version, row in known.items() if row[1] != REJECTED}
@@ -99,3 +98,57 @@ def test_each_listed_image_is_reused_once_or_inferred(
         assert row["label"] == listed[row["path"]][2]
     assert found.reused == Counter(row["status"] for row in reused)
     assert sum(row_mask.rows for row_mask in found.row_masks) == len(reused)
+
+
+def rejection(path: str, reason: str, bound: float | None, fault: str | None) -> tuple[dict[str, object], ListedImage]:
+    """Return a stored rejection and the listed image of the same version."""
+    row = {"path": path, "length": 1, "modified": 1, "status": REJECTED, "reason": reason, "bound": bound}
+    return row, ListedImage(path, None, 1, 1, fault)
+
+
+# Reason, bound and fault of the listing -> whether the rejection stands, where 60 seconds and 1000 bytes are allowed.
+REJECTIONS = {
+    "damaged": (rejection("/damaged", "damaged", None, None), True),
+    "gone, and listed": (rejection("/gone", "gone", None, None), False),
+    "gone, and not found by the listing either": (rejection("/absent", "gone", None, "gone"), True),
+    "not readable": (rejection("/refused", "not readable", None, None), False),
+    "over as long a time": (rejection("/long", "over the time bound", 60.0, None), True),
+    "over a shorter time": (rejection("/short", "over the time bound", 59.0, None), False),
+    "over a time that is not known": (rejection("/unknown", "over the time bound", None, None), False),
+    "over more memory": (rejection("/much", "over the memory bound", 2000.0, None), True),
+    "over less memory": (rejection("/little", "over the memory bound", 999.0, None), False),
+}
+
+
+@pytest.mark.parametrize("columns", [SCHEMA.names, [name for name in SCHEMA.names if name not in {"etag", "bound"}]])
+def test_which_rejections_stand(spark: SparkSession, tmp_path: Path, columns: list[str]) -> None:
+    ship(spark)
+    output, wave = str(tmp_path / "out"), wave_name(FINGERPRINT, "20260101T000000-aaaaaa", 0)
+    stored = [row for (row, _), _ in REJECTIONS.values()]
+    table = pa.Table.from_pylist(stored, schema=SCHEMA).select(columns)
+    with storage.create(storage.join(output, wave, "part.parquet")) as path:
+        pq.write_table(table, path)
+        file = DataFile(f"{wave}/part.parquet", table.num_rows, path.stat().st_size)
+    listing = write_parts([image for (_, image), _ in REJECTIONS.values()], f"{output}/work/listing")
+    found = subtract(spark, output, listing, [file], "work/run=x", Reuse(True, 60, 1000))
+    todo = {path for part in found.todo.parts for path in pq.read_table(part.address).column("path").to_pylist()}
+    no_bounds = {} if "bound" in columns else {"/long", "/much"}  # as the version before wrote them
+    assert todo == {image.path for (_, image), stands in REJECTIONS.values() if not stands} | set(no_bounds)
+
+
+def test_an_entity_tag_tells_versions_apart_where_both_are_known(spark: SparkSession, tmp_path: Path) -> None:
+    ship(spark)
+    output, wave = str(tmp_path / "out"), wave_name(FINGERPRINT, "20260101T000000-aaaaaa", 0)
+    tags = {"/same": ("a", "a"), "/other": ("a", "b"), "/before": (None, "b"), "/disk": (None, None)}
+    rows = [{"path": path, "length": 1, "modified": 1, "status": OK, "etag": old} for path, (old, _) in tags.items()]
+    rows.append(rows[0] | {"etag": "b"})  # two contents of one path, length and time
+    with storage.create(storage.join(output, wave, "part.parquet")) as path:
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
+        file = DataFile(f"{wave}/part.parquet", len(rows), path.stat().st_size)
+    images = [ListedImage(path, None, 1, 1, None, new) for path, (_, new) in tags.items()]
+    found = subtract(
+        spark, output, write_parts(images, f"{output}/work/listing"), [file], "work/run=x", Reuse(True, 60, 1000)
+    )
+    assert [pq.read_table(part.address).column("path").to_pylist() for part in found.todo.parts] == [["/other"]]
+    reused = [row for batch in read_batches(output, found.row_masks, SCHEMA.names) for row in batch.to_pylist()]
+    assert {row["path"]: row["etag"] for row in reused} == {"/same": "a", "/before": None, "/disk": None}

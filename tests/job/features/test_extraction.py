@@ -87,18 +87,30 @@ def test_two_attempts_of_a_task_write_files_of_their_own(extraction: Extraction,
     assert extract_features(task).file.name != extract_features(task).file.name
 
 
-def test_a_refusal_is_returned_by_a_task_and_raised_by_the_probe(
+def test_refused_credentials_are_returned_by_a_task_and_a_refusal_of_all_is_raised_by_the_probe(
     extraction: Extraction, faulty: FaultyS3, bucket: str, tmp_path: Path
 ) -> None:
     address = f"s3://{bucket}/a.jpg"
     storage.write(address, b"x")
     entry = storage.stat(address)
     slices = listing(tmp_path, [ListedImage(address, None, entry.length, entry.modified, None)])
-    faulty.rule = always(Fault.DENIED, part="a.jpg")
     [task] = extraction.tasks(0, [slices])
+    faulty.rule = always(Fault.EXPIRED, part="a.jpg")
     refused = extract_or_refuse(task)
     assert isinstance(refused, PermissionError)
     assert refused.filename == address
-    with pytest.raises(RunError, match=f"^cannot read or write {address}: S3 refuses GetObject"):
-        probe(slices, extraction.options)
+    for fault in (Fault.DENIED, Fault.EXPIRED):
+        faulty.rule = always(fault, part="a.jpg")
+        with pytest.raises(RunError, match=f"^cannot read or write {address}: S3 refuses GetObject"):
+            probe(slices, extraction.options)
     probe([], extraction.options)  # where there is no image, none is refused
+
+
+def test_a_row_keeps_the_limit_that_its_image_was_over(extraction: Extraction, tmp_path: Path) -> None:
+    path = tmp_path / "large.jpg"
+    with path.open("wb") as file:
+        file.truncate(extraction.options.memory_bytes + 1)
+    [task] = extraction.tasks(0, [listing(tmp_path, [listed(path)])])
+    table = pq.read_table(Path(extraction.output, extract_features(task).file.name))
+    assert table.column("reason").to_pylist() == ["over the memory bound"]
+    assert table.column("bound").to_pylist() == [float(extraction.options.memory_bytes)]

@@ -256,9 +256,13 @@ def test_a_run_with_hostile_images_finishes_and_rejects_each_for_its_reason(
     assert not re.search("traceback|error", done.stdout + done.stderr, re.IGNORECASE)
 
     # Known is known, until it is asked for. This session has no hostile decoders: to it they are no images.
-    settings = replace(settings, output=str(output))
+    settings = replace(settings, output=str(output), decode_seconds=2, decode_megabytes=256)
     assert featurize(spark, settings).counts == Counts(listed=43, reused=43, new=0, ok=40, rejected=3)
     assert rejections(output) == reasons
+    # Where a limit is raised, what was over it is tried again.
+    settings = replace(settings, decode_megabytes=None)
+    assert featurize(spark, settings).counts == Counts(listed=43, reused=42, new=1, ok=40, rejected=3)
+    assert rejections(output) == reasons | {"eat": "not an image"}
     again = featurize(spark, replace(settings, retry_rejected=True))
     assert again.counts == Counts(listed=43, reused=40, new=3, ok=40, rejected=3)
     assert rejections(output) == dict.fromkeys(reasons, "not an image")

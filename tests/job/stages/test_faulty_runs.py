@@ -15,10 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
 from pyspark.sql import SparkSession
 
 from job import storage
 from job.errors import JobError, RunError
+from job.features.extraction import PROBED_IMAGES
+from job.features.snapshot import Counts
 from job.features.table import read_features
 from job.images.fetch import READ_AHEAD, ReadAhead
 from job.images.source import check_images
@@ -132,7 +136,7 @@ def test_a_run_that_may_not_read_the_images_ends_before_any_work_and_says_what_i
     with faulty_s3(moto_endpoint, always(Fault.DENIED, part="/photos/")) as faulty:
         monkeypatch.setenv("AWS_ENDPOINT_URL", faulty.url)
         done = command(f"s3://{bucket}/photos", tiny_model, str(tmp_path / "out"))
-        assert faulty.injected == {Fault.DENIED: 1}
+        assert 1 <= faulty.injected[Fault.DENIED] <= PROBED_IMAGES
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"error: cannot read or write s3://{bucket}/photos/apple/0")
@@ -164,7 +168,7 @@ def written(output: str) -> list[str]:
     ]
 
 
-def test_a_refusal_in_the_middle_keeps_what_is_done_and_is_met_once(
+def test_expired_credentials_in_the_middle_keep_what_is_done_and_are_met_once(
     faulty: FaultyS3, bucket: str, moto_endpoint: str, tmp_path: Path, tiny_model: Path
 ) -> None:
     upload(make_images(tmp_path / "images", {"apple": 40}), bucket, moto_endpoint)
@@ -173,12 +177,14 @@ def test_a_refusal_in_the_middle_keeps_what_is_done_and_is_met_once(
 
     def refuse_the_last(request: Request) -> Fault | None:
         images = sorted({seen.path for seen in faulty.requests if seen.path.endswith(".jpg")})
-        return Fault.DENIED if len(images) == 40 and request.path.endswith(".jpg") else None
+        return Fault.EXPIRED if len(images) == 40 and request.path.endswith(".jpg") else None
 
     faulty.rule = refuse_the_last
-    with pytest.raises(RunError, match=rf"s3://{bucket}/photos/apple/\d+\.jpg: S3 refuses GetObject .* s3:GetObject"):
+    with pytest.raises(
+        RunError, match=rf"s3://{bucket}/photos/apple/\d+\.jpg: S3 refuses GetObject .* credentials have expired"
+    ):
         featurize_here(settings)
-    assert 1 <= faulty.injected[Fault.DENIED] <= READ_AHEAD.threads  # those being fetched at that moment, none again
+    assert 1 <= faulty.injected[Fault.EXPIRED] <= READ_AHEAD.threads  # those being fetched at that moment, none again
     assert written(output) == ["ok"] * 20  # the other task's
     assert len(list(Path(output).glob("features/model=*/wave=*/_COMMIT.json"))) == 1
 
@@ -200,26 +206,70 @@ def test_a_fault_that_lasts_fails_the_task_and_is_no_property_of_an_image(
     settings = Settings(images=f"s3://{bucket}/photos", model=str(tiny_model), output=output)
     asked: list[str] = []
 
-    def spoil_all_but_the_first(request: Request) -> Fault | None:
+    def spoil_the_second_task(request: Request) -> Fault | None:
         if request.path.endswith(".jpg"):
             asked.append(request.path)
-            return fault if request.path != asked[0] else None
+            # What is tried before any work, and so the first task's images, are spared.
+            return fault if request.path not in dict.fromkeys(asked[:PROBED_IMAGES]) else None
         return None
 
-    faulty.rule = spoil_all_but_the_first
+    faulty.rule = spoil_the_second_task
     started = time.monotonic()
     with s3.use(SOON_OVER), pytest.raises(OSError, match=f"s3://{bucket}/photos/apple"):
         featurize_here(settings, FourThreads())
     # Images that were waiting for their turn are not asked for: all 20 of the task, fetched ahead, would be.
     # How many were begun before the first fault was heard of varies with how long each thread waited (9 to 11 seen).
-    assert len(set(asked)) < 16
+    assert len(set(asked)) < PROBED_IMAGES + 16
     assert time.monotonic() - started < 15
-    assert written(output) == []
+    assert not list(Path(output).glob("features/model=*/wave=*/_COMMIT.json"))
 
     # All of them, from the first on: the run ends before it starts a task.
     faulty.rule = always(fault, part="/photos/")
     with s3.use(SOON_OVER), pytest.raises(RunError, match=f"^cannot read s3://{bucket}/photos/apple"):
         featurize_here(settings)
+
+
+@pytest.mark.parametrize("fault", [Fault.DENIED, Fault.ARCHIVED], ids=lambda fault: fault.name)
+def test_an_image_that_storage_refuses_is_a_row_and_is_read_again_by_the_next_run(
+    spark: SparkSession,
+    faulty: FaultyS3,
+    bucket: str,
+    moto_endpoint: str,
+    tmp_path: Path,
+    tiny_model: Path,
+    fault: Fault,
+) -> None:
+    upload(make_images(tmp_path / "images", {"apple": 12}), bucket, moto_endpoint)
+    settings = Settings(images=f"s3://{bucket}/photos", model=str(tiny_model), output=str(tmp_path / "out"))
+    faulty.rule = always(fault, part="apple/003.jpg")
+    here = InProcessRunner()
+    assert featurize.featurize(spark, settings, runner=here).counts == Counts(12, 0, 12, 11, 1)
+    rejected = {name: (row["reason"], row["error"]) for name, row in rows(settings.output).items() if row["reason"]}
+    assert rejected.keys() == {"apple/003.jpg"}
+    assert rejected["apple/003.jpg"][0] == "not readable"
+    assert "S3 refuses GetObject" in rejected["apple/003.jpg"][1]
+    assert featurize.featurize(spark, settings, runner=here).counts == Counts(12, 11, 1, 11, 1)
+    faulty.rule = lambda _: None
+    assert featurize.featurize(spark, settings, runner=here).counts == Counts(12, 11, 1, 12, 0)
+    assert featurize.featurize(spark, settings, runner=here).counts == Counts(12, 12, 0, 12, 0)
+
+
+def test_an_image_replaced_within_the_second_by_as_many_bytes_is_noticed(
+    spark: SparkSession, bucket: str, moto_endpoint: str, tmp_path: Path, tiny_model: Path
+) -> None:
+    images = make_images(tmp_path / "images", {"apple": 3})
+    client = upload(images, bucket, moto_endpoint)
+    settings = Settings(images=f"s3://{bucket}/photos", model=str(tiny_model), output=str(tmp_path / "out"))
+    name, content = "photos/apple/001.jpg", (images / "apple" / "001.jpg").read_bytes()
+    other = content[:-40] + bytes([content[-40] ^ 1]) + content[-39:]
+
+    objects = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].keys
+    featurize.featurize(spark, settings, runner=InProcessRunner())
+    modified = objects[name].last_modified
+    client.put_object(Bucket=bucket, Key=name, Body=other)
+    objects[name].last_modified = modified  # S3 has whole seconds
+    assert featurize.featurize(spark, settings, runner=InProcessRunner()).counts == Counts(3, 2, 1, 3, 0)
+    assert featurize.featurize(spark, settings, runner=InProcessRunner()).counts == Counts(3, 3, 0, 3, 0)
 
 
 def test_an_image_deleted_since_the_listing_is_gone_not_refused(
@@ -253,3 +303,44 @@ def test_what_may_not_be_written_deleted_or_listed_is_refused_before_anything_is
     faulty.rule = always(Fault.DENIED, method)
     with pytest.raises(JobError, match=rf"s3://{bucket}/folder: S3 refuses .*AccessDenied.* {permission} is missing$"):
         check(f"s3://{bucket}/folder")
+
+
+class Unmounting(InProcessRunner):
+    """Runs tasks while a folder is away, and puts it back."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def run(self, function: Any, items: Any, *report: Any) -> list[Any]:
+        """Return the results in the order of the items."""
+        aside = self._folder.rename(self._folder.with_name("aside"))
+        try:
+            return super().run(function, items, *report)
+        finally:
+            aside.rename(self._folder)
+
+
+def test_images_that_were_away_while_they_were_read_are_read_by_the_next_run(
+    spark: SparkSession, tmp_path: Path, tiny_model: Path
+) -> None:
+    images = make_images(tmp_path / "images", {"apple": 9, "pear": 3})
+    settings = Settings(images=str(images), model=str(tiny_model), output=str(tmp_path / "out"))
+    found = featurize.featurize(spark, settings, runner=Unmounting(images / "pear"))
+    assert found.counts == Counts(listed=12, reused=0, new=12, ok=9, rejected=3)
+    assert {row["reason"] for row in rows(settings.output).values()} == {None, "gone"}
+    found = featurize.featurize(spark, settings, runner=InProcessRunner())
+    assert found.counts == Counts(listed=12, reused=9, new=3, ok=12, rejected=0)
+
+
+def test_a_run_most_of_whose_images_are_gone_records_none_of_them(
+    spark: SparkSession, tmp_path: Path, tiny_model: Path
+) -> None:
+    images = make_images(tmp_path / "images", {"apple": 4, "pear": 20})
+    settings = Settings(images=str(images), model=str(tiny_model), output=str(tmp_path / "out"))
+    with pytest.raises(
+        RunError, match=rf"^20 of 24 images that were listed in {images} are gone: was a disk unmounted"
+    ):
+        featurize.featurize(spark, settings, runner=Unmounting(images / "pear"))
+    assert not storage.exists(storage.join(settings.output, "features", "_CURRENT.json"))
+    found = featurize.featurize(spark, settings, runner=InProcessRunner())
+    assert found.counts == Counts(listed=24, reused=0, new=24, ok=24, rejected=0)

@@ -54,4 +54,6 @@ def test_pictures_and_results_on_s3_are_as_on_disk(bucket: str, tmp_path: Path, 
     assert on_s3 == features(str(tmp_path / "out"))
     keys = [item["Key"] for item in client.list_objects_v2(Bucket=bucket, Prefix="out/")["Contents"]]
     assert {"out/run.json", "out/pca_matrix.csv", "out/rejected.csv", "out/model/model.tflite"} <= set(keys)
-    assert len([key for key in keys if key.startswith("out/pca_model/")]) == 1
+    # The results before the current ones stay until the next run; plain readers see the current ones alone.
+    assert len({key.split("/")[2] for key in keys if key.startswith("out/_results/")}) == 2
+    assert len({key.split("/")[2] for key in keys if key.startswith("out/pca_results/")}) == 1
