@@ -6,6 +6,7 @@ work/run=<run>/                                     what a run needs beside its 
 """
 
 import secrets
+from collections.abc import Container
 from datetime import UTC, datetime
 
 from job import storage
@@ -51,10 +52,10 @@ def waves(output: str, fingerprint: str) -> list[str]:
     return subfolders(output, model_name(fingerprint), "wave=")
 
 
-def remove_runs(output: str, folder: str, keep: str) -> None:
-    """Delete the parts `run=…` of a folder of the output, all but one."""
+def remove_runs(output: str, folder: str, keep: Container[str]) -> None:
+    """Delete the parts `run=…` of a folder of the output, all but those of the runs to keep."""
     for part in subfolders(output, folder, "run="):
-        if part != f"{folder}/run={keep}":
+        if storage.name(part).removeprefix("run=") not in keep:
             storage.remove(storage.join(output, part))
 
 

@@ -4,6 +4,7 @@ A wave (`job.features.wave`) adds files to it; a snapshot (`job.features.snapsho
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,14 @@ SCHEMA = pa.schema(
 # The columns of rejected rows that rejected.csv lists.
 REJECTED_SCHEMA = pa.schema([("path", pa.string()), ("reason", pa.string()), ("error", pa.string())])
 
+# How often a reader begins again, where a newer run or a prune replaces what it reads.
+_READS = 5
+
+
+class FeaturesGoneError(RunError):
+    """Features that are not where they were: a newer run or a prune has replaced them, or they were deleted."""
+
+
 # Rows read or written at a time: 5 MB of features.
 BATCH_ROWS = 1024
 
@@ -80,8 +89,14 @@ def read_batches(
             continue
         if row_mask.mask != address:
             address = row_mask.mask
-            with storage.open_input(storage.join(output, address)) as file:
-                table = pq.read_table(file)
+            try:
+                with storage.open_input(storage.join(output, address)) as file:
+                    table = pq.read_table(file)
+            except FileNotFoundError:
+                gone = storage.join(output, address)
+                raise FeaturesGoneError(
+                    f"{gone} is gone; run python -m job featurize again, nothing is inferred twice"
+                ) from None
         yield from _masked(batches, table.filter(pc.equal(table.column("file"), row_mask.file.name)))
 
 
@@ -119,7 +134,7 @@ def read_file(
             for batch in parquet.iter_batches(batch_rows, columns=columns):
                 yield _completed(batch, wanted)
     except FileNotFoundError:
-        raise RunError(f"{address} was committed and is gone; {remedy}") from None
+        raise FeaturesGoneError(f"{address} was committed and is gone; {remedy}") from None
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"{address} is damaged ({' '.join(str(error).split())[:200]}); {remedy}") from None
 
@@ -161,12 +176,26 @@ def read_features(output: str, spark: "SparkSession | None" = None) -> "pa.Table
         `colours` list<float32> [160], see `job.images.color_histogram`, `etag` string, `bound` float64.
     """
     output = storage.absolute(output)
-    row_masks = read_snapshot(output).row_masks
-    if spark is None:
-        return pa.Table.from_batches(read_batches(output, row_masks, SCHEMA.names), SCHEMA)
-    ship(spark)
+    for _ in range(_READS):
+        row_masks = read_snapshot(output).row_masks
+        try:
+            if spark is None:
+                return pa.Table.from_batches(read_batches(output, row_masks, SCHEMA.names), SCHEMA)
+            ship(spark)
+            return map_items(spark, row_masks, partial(_read_current, output), SCHEMA)
+        except FeaturesGoneError:
+            if row_masks == read_snapshot(output).row_masks:
+                raise
+    raise RunError(f"the features in {output} were replaced {_READS} times while they were read; read them again")
 
-    def rows(row_mask: RowMask) -> Iterator[pa.RecordBatch]:
-        return read_batches(output, [row_mask], SCHEMA.names)
 
-    return map_items(spark, row_masks, rows, SCHEMA)
+def _read_current(output: str, row_mask: RowMask) -> Iterator[pa.RecordBatch]:
+    """Yield the current rows of one file, in a worker; raises `RunError` where others are current now."""
+    try:
+        yield from read_batches(output, [row_mask], SCHEMA.names)
+    except FeaturesGoneError:
+        if row_mask in read_snapshot(output).row_masks:
+            raise
+        raise RunError(
+            f"a newer run or a prune has replaced features in {output} that are being read; call read_features again"
+        ) from None

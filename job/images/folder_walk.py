@@ -38,17 +38,21 @@ def list_folder(
     bound = settings.limit or driver_images
     images: list[ListedImage] = []
     pending = deque([root])
-    for found in _opened(pending, root, settings.endings):
+    unlisted: list[str] = []
+    for found in _opened(pending, root, settings.endings, unlisted):
         known = len(images)
         images.extend(islice(found, bound + 1 - known))
         if len(images) > bound:
             if settings.limit:
                 break
             listing = write_parts(images[:known], f"{folder}/driver")  # a task reads this folder again, from its start
+            listing.unlisted += unlisted
             for part in run_tasks(spark, _walk, _walks(spark, list(pending), root, settings.endings, folder)):
                 listing.add(part)
             return listing
-    return write_parts(images[: settings.limit], f"{folder}/driver")
+    listing = write_parts(images[: settings.limit], f"{folder}/driver")
+    listing.unlisted += unlisted
+    return listing
 
 
 @dataclass(frozen=True)
@@ -68,12 +72,19 @@ def _walks(spark: "SparkSession", pending: list[str], root: str, endings: tuple[
 
 
 def _walk(task: _Walk) -> Listing:
-    folders = _opened(deque(task.paths), task.root, task.endings)
-    return write_parts(chain.from_iterable(folders), task.target)
+    unlisted: list[str] = []
+    folders = _opened(deque(task.paths), task.root, task.endings, unlisted)
+    listing = write_parts(chain.from_iterable(folders), task.target)
+    listing.unlisted += unlisted
+    return listing
 
 
-def _opened(pending: deque[str], root: str, endings: tuple[str, ...]) -> Iterator[Iterator[ListedImage]]:
+def _opened(
+    pending: deque[str], root: str, endings: tuple[str, ...], unlisted: list[str]
+) -> Iterator[Iterator[ListedImage]]:
     """Yield the images of each pending folder, breadth first; a folder stays the first of `pending` until it is read.
+
+    Folders that may not be listed are added to `unlisted`, all but the root.
 
     Folders found in it are then added to `pending`. S3 answers slowly, so the next few folders are asked for ahead; a
     disk does not, and threads would cost a fifth more.
@@ -83,7 +94,7 @@ def _opened(pending: deque[str], root: str, endings: tuple[str, ...]) -> Iterato
         ahead: deque[Callable[[], tuple[Iterator[ListedImage], list[str]]]] = deque()
         while pending:
             for path in islice(pending, len(ahead), depth):
-                children = partial(_children, path, root, endings)
+                children = partial(_children, path, root, endings, unlisted)
                 ahead.append(pool.submit(_begun, children).result if depth > 1 else children)
             images, folders = ahead.popleft()()
             yield images
@@ -97,13 +108,15 @@ def _begun(children: Callable[[], tuple[Iterator[ListedImage], list[str]]]) -> t
     return chain(list(islice(images, 1)), images), folders
 
 
-def _children(path: str, root: str, endings: tuple[str, ...]) -> tuple[Iterator[ListedImage], list[str]]:
+def _children(
+    path: str, root: str, endings: tuple[str, ...], unlisted: list[str]
+) -> tuple[Iterator[ListedImage], list[str]]:
     """Return the images directly in a folder, as they are read, and a list that the same reading fills with folders."""
     folders: list[str] = []
     label = None if path == root else storage.text(storage.name(path)) or None
 
     def images() -> Iterator[ListedImage]:
-        for entry in storage.scan(path):
+        for entry in _entries(path, root, unlisted):
             name = storage.name(entry.address)
             if name.startswith("."):
                 continue
@@ -115,6 +128,18 @@ def _children(path: str, root: str, endings: tuple[str, ...]) -> tuple[Iterator[
         folders.sort()
 
     return images(), folders
+
+
+def _entries(path: str, root: str, unlisted: list[str]) -> Iterator[storage.Entry]:
+    """Yield the children of a folder; one below the root that may not be listed, as a disk's lost+found, is noted."""
+    try:
+        yield from storage.scan(path)
+    except storage.CredentialsError:
+        raise
+    except PermissionError:
+        if path == root:
+            raise
+        unlisted.append(storage.text(path))
 
 
 def _image(entry: storage.Entry, label: str | None) -> ListedImage:

@@ -46,10 +46,11 @@ class ListingPart(NamedTuple):
 
 @dataclass
 class Listing:
-    """The parts of a listing, and its number of images by label (`""` for none)."""
+    """The parts of a listing, its number of images by label (`""` for none), and folders that may not be listed."""
 
     parts: list[ListingPart] = field(default_factory=list)
     labels: Counter[str] = field(default_factory=Counter)
+    unlisted: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -60,6 +61,7 @@ class Listing:
         """Add the listing of another task."""
         self.parts += other.parts
         self.labels += other.labels
+        self.unlisted += other.unlisted
 
 
 def write_parts(images: Iterable[ListedImage], target: str, rows: int = 100_000) -> Listing:

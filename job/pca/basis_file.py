@@ -1,7 +1,7 @@
 """A saved basis, `pca_model/run=<id>/basis.npz`: written once, read once a process."""
 
 import hashlib
-from functools import cache
+from functools import lru_cache
 
 from job import storage
 from job.errors import JobError
@@ -17,10 +17,14 @@ def write_basis(address: str, basis: Basis) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-@cache
 def read_basis(address: str) -> Basis:
-    """Read a saved basis; raises `JobError` where it is gone or damaged."""
+    """Read a saved basis, once a process and version of the file; raises `JobError` where it is gone or damaged."""
     try:
-        return Basis.from_bytes(storage.read(address), address)
+        return _read(storage.stat(address))
     except FileNotFoundError:
         raise JobError(f"no basis at {address}") from None
+
+
+@lru_cache(4)
+def _read(entry: storage.Entry) -> Basis:
+    return Basis.from_bytes(storage.read(entry.address), entry.address)

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from job import storage
 from job.features.snapshot import RowMask, Snapshot, deal
-from job.features.table import OK, REJECTED_SCHEMA, read_batches, vectors
+from job.features.table import BATCH_ROWS, OK, REJECTED_SCHEMA, read_batches, vectors
 from job.pca.basis import Moments, merge_all
 from job.spark.capacity import parallelism
 from job.spark.tasks import run_tasks
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # Each task returns moments of 13 MB to the driver.
 MOMENT_TASKS = 16
+# Images that an error names.
+_NAMED = 5
 # The columns that a summary reads.
 COLUMNS = ["path", "label", "status", "reason", "error", "features"]
 
@@ -40,6 +43,8 @@ class TableSummary:
         Number of rejected images by reason.
     not_finite : int
         Number of vectors with a value that is not finite.
+    not_finite_paths : list of str
+        The first images with such vectors.
     rejected_parts : list of str
         Addresses of Parquet files of the rejected images (columns of `REJECTED_SCHEMA`), each sorted by path.
     """
@@ -49,6 +54,7 @@ class TableSummary:
     rejected: Counter[str]
     reasons: Counter[str]
     not_finite: int
+    not_finite_paths: list[str]
     rejected_parts: list[str]
 
     @classmethod
@@ -60,8 +66,35 @@ class TableSummary:
             rejected=sum((summary.rejected for summary in summaries), Counter[str]()),
             reasons=sum((summary.reasons for summary in summaries), Counter[str]()),
             not_finite=sum(summary.not_finite for summary in summaries),
+            not_finite_paths=[path for summary in summaries for path in summary.not_finite_paths][:_NAMED],
             rejected_parts=[part for summary in summaries for part in summary.rejected_parts],
         )
+
+
+class _Blocks:
+    """Gathers vectors, float32 arrays of shape (n, d), into blocks: one of few rows takes as long as one of many."""
+
+    def __init__(self, d: int) -> None:
+        self._moments = Moments.empty(d)
+        self._waiting: list[NDArray[np.float32]] = []
+        self._rows = 0
+
+    def add(self, vectors: NDArray[np.float32]) -> None:
+        """Add vectors."""
+        self._waiting.append(vectors)
+        self._rows += len(vectors)
+        if self._rows >= BATCH_ROWS:
+            self._merge()
+
+    def moments(self) -> Moments:
+        """Return the moments of all vectors."""
+        self._merge()
+        return self._moments
+
+    def _merge(self) -> None:
+        if self._rows:
+            self._moments = self._moments.merge(Moments.of(np.concatenate(self._waiting)))
+        self._waiting, self._rows = [], 0
 
 
 @dataclass(frozen=True)
@@ -112,15 +145,19 @@ def summarize_table(
 
 def _summarize_share(share: _Share) -> TableSummary:
     """Summarize one task's features, in a worker."""
-    moments = Moments.empty(share.n_features)
     ok, rejected = Counter[str](), Counter[str]()
+    paths: list[str] = []
     not_finite, rejected_batches = 0, []
+    blocks = _Blocks(share.n_features)
     for batch in read_batches(share.output, share.row_masks, COLUMNS):
         usable = batch.filter(pc.equal(batch.column("status"), OK))
         block = vectors(usable, share.n_features)
-        not_finite += int(np.count_nonzero(~np.isfinite(block).all(axis=1)))
+        finite = np.isfinite(block).all(axis=1)
+        if not finite.all():
+            not_finite += int(np.count_nonzero(~finite))
+            paths += usable.column("path").filter(pa.array(~finite)).to_pylist()[: _NAMED - len(paths)]
         if share.with_moments:
-            moments = moments.merge(Moments.of(block))
+            blocks.add(block)
         ok += Counter(label or "" for label in usable.column("label").to_pylist())
         others = batch.filter(pc.not_equal(batch.column("status"), OK))
         rejected += Counter(label or "" for label in others.column("label").to_pylist())
@@ -130,10 +167,11 @@ def _summarize_share(share: _Share) -> TableSummary:
         with storage.create(share.rejected) as path:
             pq.write_table(table.sort_by("path"), path)
     return TableSummary(
-        moments=moments,
+        moments=blocks.moments(),
         ok=ok,
         rejected=rejected,
         reasons=Counter(table.column("reason").to_pylist()),
         not_finite=not_finite,
+        not_finite_paths=paths,
         rejected_parts=[share.rejected] if table.num_rows else [],
     )

@@ -14,7 +14,7 @@ from job.features.diff import Difference, Reuse, subtract
 from job.features.extraction import Extracted, Extraction, check_reads, extract_or_refuse, probe
 from job.features.layout import model_folder, new_run, remove_runs, work_folder, work_name
 from job.features.model import DESCRIPTION, TFLITE, Model, decode_options, fingerprint, model_summary, read_model
-from job.features.snapshot import Counts, RowMask, Snapshot, write_snapshot
+from job.features.snapshot import Counts, RowMask, Snapshot, read_snapshot, write_snapshot
 from job.features.table import OK, REJECTED
 from job.features.wave import DataFile, commit, committed, drop_damaged, drop_uncommitted
 from job.features.wave_plan import Pace, Slice, WavePlan
@@ -78,6 +78,9 @@ def featurize(
         difference = _subtract(spark, run, listing)
         clock.lap("subtract")
         known, new = difference.reused.total(), difference.todo.rows
+        if listing.unlisted:
+            names = ", ".join(sorted(listing.unlisted)[:3])
+            progress.say(f"{len(listing.unlisted):,} folders may not be listed, and are LEFT OUT: {names} …")
         progress.say(f"{listing.rows:,} images listed, {known:,} of them known, {new:,} new")
         files, statuses = _extract(runner, run, difference, pace or Pace(), progress)
         clock.lap("featurize")
@@ -216,9 +219,18 @@ def _snapshot(
 
 
 def _publish(run: _Run, snapshot: Snapshot) -> None:
-    """Make the snapshot current; then delete what only earlier runs, or this one until now, needed."""
-    check_held(run.output)
+    """Make the snapshot current; then delete what runs before the last, or this one until now, needed."""
+    before = _run_before(run.output)
     write_snapshot(run.output, snapshot)
-    remove_runs(run.output, "work", keep=run.name)
+    check_held(run.output)
+    remove_runs(run.output, "work", keep={run.name, before})
     for name in ("listing", "todo"):
         storage.remove(storage.join(work_folder(run.output, run.name), name))
+
+
+def _run_before(output: str) -> str:
+    """Return the name of the run whose images are current, empty where there is none that can be read."""
+    try:
+        return read_snapshot(output).run
+    except JobError:
+        return ""

@@ -160,6 +160,11 @@ def _require_usable(summary: TableSummary) -> None:
     if not summary.ok:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.most_common())
         raise RunError(f"no image can be used; rejected: {reasons}")
+    if summary.not_finite:
+        raise RunError(
+            f"{summary.not_finite:,} images have features that are not finite: {', '.join(summary.not_finite_paths)} …;"
+            " mend the model, delete features/ in the output, and run again"
+        )
 
 
 def _fit(settings: Settings, snapshot: Snapshot, summary: TableSummary) -> Basis:
@@ -241,6 +246,5 @@ def _with_report(
             f" make it again with: python -m job report --output {output}"
         ) from error
     clock.lap("report")
-    record = replace(record, seconds=_rounded(clock))
-    write_run(output, record)
+    write_run(output, record := replace(record, seconds=_rounded(clock)))
     return record

@@ -5,8 +5,8 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from job import storage
@@ -32,35 +32,53 @@ class Lease:
         Address of the output on S3.
     times : LeaseTimes
         The same for all who may ask for this output.
-
-    Attributes
-    ----------
-    lost : bool
-        Whether another run has, or may have, taken it over.
+    clock : callable
+        Returns seconds that never go backwards.
     """
 
-    def __init__(self, output: str, times: LeaseTimes) -> None:
+    def __init__(self, output: str, times: LeaseTimes, clock: Callable[[], float] = time.monotonic) -> None:
         self.address = storage.join(output, ".lock")
-        self.lost = False
-        self._times = times
+        self._times, self._clock = times, clock
         self._holder = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
         self._beats = 0
         self._tag: str | None = None
+        self._renewed = 0.0
+        self._lock = threading.Lock()
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
 
     def take(self, tag: str | None) -> bool:
         """Take the lease if the object still has this tag (None: if there is still none); return whether it did."""
+        asked = self._clock()
         self._tag = storage.write_if(self.address, self._body(), tag)
+        self._renewed = asked
         if self._tag:
             self._heart.start()
         return self._tag is not None
+
+    @property
+    def lost(self) -> bool:
+        """Whether another run has, or may have, taken it over: half the time after which others may is the limit."""
+        return self._tag is None or self._clock() - self._renewed > self._times.stale_seconds / 2
+
+    def renew(self) -> bool:
+        """Rewrite the lease if it is still ours; return whether it is. A fault of storage says nothing yet."""
+        with self._lock:
+            if self.lost:
+                self._tag = None  # for good: what others do from now on is not seen
+                return False
+            asked = self._clock()
+            with suppress(OSError):
+                self._tag = storage.write_if(self.address, self._body(), self._tag)
+                self._renewed = asked
+            return not self.lost
 
     def release(self) -> None:
         """Stop beating, and delete the lease if it is still ours."""
         self._ended.set()
         self._heart.join()
-        if not self.lost:
+        # A newcomer takes a lease only by its tag: that of this last beat is known to nobody.
+        if self.renew():
             storage.remove(self.address)
 
     def _body(self) -> bytes:
@@ -68,18 +86,8 @@ class Lease:
         return json.dumps({"holder": self._holder, "beats": self._beats}).encode()
 
     def _beat(self) -> None:
-        last = time.monotonic()
-        while not self._ended.wait(self._times.beat_seconds):
-            try:
-                tag = storage.write_if(self.address, self._body(), self._tag)
-            except OSError:
-                # Storage may be out of reach for a moment; after too long, others may have taken over.
-                self.lost = time.monotonic() - last > self._times.stale_seconds
-                continue
-            if tag is None:
-                self.lost = True
-                return
-            self._tag, last = tag, time.monotonic()
+        while not self._ended.wait(self._times.beat_seconds) and self.renew():
+            pass
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """One run at a time on an output: the kernel's lock on a local disk, a lease on S3."""
 
 import fcntl
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -10,13 +11,13 @@ from job.errors import RunError
 from job.progress import Progress
 from job.storage.lease import Lease, LeaseTimes, busy, leased
 
-# Outputs that this process holds: a run holds one lock while its stages ask for it again.
-_held: dict[str, Lease | None] = {}
+# Outputs that threads of this process hold: a run holds one lock while its stages, in its thread, ask for it again.
+_held: dict[tuple[str, int], Lease | None] = {}
 
 
 @contextmanager
 def locked(output: str, progress: Progress | None = None, times: LeaseTimes | None = None) -> Iterator[None]:
-    """Hold an output for the duration of the block; the same process may ask for it again within the block.
+    """Hold an output for the duration of the block; the same thread may ask for it again within the block.
 
     On a local disk the lock ends with the process that holds it, however that ends. On S3 it is a lease with a
     heartbeat; the lease of another run is watched for two minutes, and taken over if its heart does not beat.
@@ -27,7 +28,8 @@ def locked(output: str, progress: Progress | None = None, times: LeaseTimes | No
         Where another run holds the output.
     """
     address = storage.absolute(output)
-    if address in _held:
+    hold = (address, threading.get_ident())
+    if hold in _held:
         yield
         return
     if storage.is_s3(address):
@@ -35,23 +37,25 @@ def locked(output: str, progress: Progress | None = None, times: LeaseTimes | No
     else:
         holding = _flocked(address)
     with holding as lease:
-        _held[address] = lease
+        _held[hold] = lease
         try:
             yield
         finally:
-            _held.pop(address, None)
+            _held.pop(hold, None)
 
 
 def check_held(output: str) -> None:
-    """Refuse to go on where another run has taken over the lease of an output on S3, because ours fell silent.
+    """Refuse to go on where another run has, or may have, taken over the lease of an output on S3.
+
+    The lease is renewed by this very call: a process that was paused learns of it here.
 
     Raises
     ------
     RunError
         In that case; nothing more may be written.
     """
-    lease = _held.get(storage.absolute(output))
-    if lease and lease.lost:
+    lease = _held.get((storage.absolute(output), threading.get_ident()))
+    if lease and not lease.renew():
         raise RunError(
             f"another run has taken over {output}, because this one was silent for too long; run again later"
         )

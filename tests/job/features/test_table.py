@@ -79,3 +79,19 @@ def test_current_features_read_the_same_with_arrow_pandas_and_spark(
     assert [row.label for row in rows] == [None, "today", *["a-1"] * 4]
     assert [row.features for row in rows] == table.column("features").to_pylist()
     assert frame.columns == SCHEMA.names
+
+
+def test_a_reader_that_a_prune_overtakes_is_told_to_read_again(spark: SparkSession, tmp_path: Path) -> None:
+    output = str(tmp_path)
+    [first] = write_wave(output, "20260101T000000-a", 3)
+    write_snapshot(output, snapshot(RowMask.whole(first)))
+    frame = read_features(output, spark)
+    [second] = write_wave(output, "20260102T000000-a", 2)
+    Path(output, first.name).unlink()
+    with pytest.raises(Exception, match="was committed and is gone; delete its wave's folder"):
+        frame.count()
+    with pytest.raises(RunError, match="was committed and is gone; delete its wave's folder"):
+        read_features(output)
+    write_snapshot(output, snapshot(RowMask.whole(second)))
+    with pytest.raises(Exception, match=r"a newer run or a prune has replaced features in .*; call read_fe"):
+        frame.count()

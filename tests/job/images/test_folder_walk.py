@@ -9,6 +9,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from job import storage
+from job.errors import JobError
+from tests.faulty_s3 import Fault, FaultyS3, always
 from tests.job.images.listings import labels, listed, put, rows
 
 
@@ -105,6 +107,20 @@ def test_folders_that_link_to_their_own_ancestors_end(spark: SparkSession, tmp_p
     found = set(labels(listed(spark, str(root), str(tmp_path / "listing"))))
     assert found == {f"{root}/{name}" for name in ("a/1.jpg", "b/2.jpg", "b/to a/1.jpg")}
     assert not storage.is_loop("/usr", "/")
+
+
+def test_a_folder_that_may_not_be_listed_is_left_out_and_named(
+    spark: SparkSession, faulty: FaultyS3, bucket: str, tmp_path: Path
+) -> None:
+    root = f"s3://{bucket}/photos"
+    put(root, "apple/1.jpg", "lost+found/2.jpg", "pear/3.jpg")
+    faulty.rule = lambda request: Fault.DENIED if "prefix=photos%2Flost%2Bfound%2F" in request.path else None
+    found = listed(spark, root, str(tmp_path / "listing"))
+    assert sorted(labels(found).values(), key=str) == ["apple", "pear"]
+    assert found.unlisted == [f"{root}/lost+found"]
+    faulty.rule = always(Fault.DENIED, part="list-type")
+    with pytest.raises(JobError, match=f"cannot list {root}"):
+        listed(spark, root, str(tmp_path / "listing"))
 
 
 def test_names_that_are_not_utf8_are_listed_with_a_fault(spark: SparkSession, tmp_path: Path) -> None:

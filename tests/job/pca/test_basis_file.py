@@ -19,6 +19,13 @@ def test_a_basis_is_read_back_from_where_it_was_written(tmp_path: Path) -> None:
     assert read_basis(str(address)) is read_basis(str(address))
 
 
+def test_a_basis_that_was_written_again_is_read_again(tmp_path: Path) -> None:
+    address, moments = str(tmp_path / "basis.npz"), Moments.of(np.random.default_rng(0).normal(size=(9, 4)))
+    for components in (1, 2):
+        write_basis(address, fit(moments, components, None, "a model", {}))
+        assert len(read_basis(address).components) == components
+
+
 def test_a_basis_that_is_gone_or_damaged_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=rf"^no basis at {tmp_path}/basis\.npz$"):
         read_basis(str(tmp_path / "basis.npz"))

@@ -165,6 +165,15 @@ def test_a_planted_fault_is_found_and_named(name: str, spark: SparkSession, copi
     assert all(fault.remedy for fault in faults)
 
 
+def test_features_that_are_not_finite_end_a_reduction_which_names_their_images(
+    spark: SparkSession, copied: Settings
+) -> None:
+    rewrite(copied, to_nan)
+    path = next(row["path"] for row in pq.read_table(features_file(copied)).to_pylist() if row["status"] == "ok")
+    with pytest.raises(RunError, match=rf"^1 images have features that are not finite: {path} …; mend the model"):
+        reduce(spark, copied)
+
+
 @pytest.mark.parametrize("name", ["a features file cut short", "a features file gone"])
 def test_a_plain_second_run_completes_what_storage_has_lost(name: str, spark: SparkSession, copied: Settings) -> None:
     def features() -> dict[str, object]:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from job import storage
 from job.errors import JobError, RunError
 from job.storage.lease import Lease, LeaseTimes
 from job.storage.lock import check_held, locked
+from tests.faulty_s3 import Fault, FaultyS3, Request
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -60,6 +62,17 @@ def test_the_same_process_may_ask_again_and_others_wait_for_the_last(tmp_path: P
             [sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
         )
         assert "another run is writing to" in done.stderr
+
+
+def test_another_thread_of_the_process_is_refused(tmp_path: Path) -> None:
+    def ask() -> None:
+        with locked(str(tmp_path)):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        with locked(str(tmp_path)), pytest.raises(JobError, match="another run is writing to"):
+            pool.submit(ask).result()
+        pool.submit(ask).result()
 
 
 def test_outputs_do_not_lock_each_other(tmp_path: Path) -> None:
@@ -114,3 +127,50 @@ def test_on_s3_a_run_that_lost_its_lease_writes_no_more(output: str) -> None:
             check_held(output)
     # What the other has put there is left alone.
     assert storage.read(storage.join(output, ".lock")) == b"taken over"
+
+
+QUIET = LeaseTimes(beat_seconds=3600, stale_seconds=120)
+
+
+def test_on_s3_a_run_that_was_paused_has_lost_its_lease_whoever_has_it_now(output: str) -> None:
+    now = [0.0]
+    lease = Lease(output, QUIET, clock=lambda: now[0])
+    assert lease.take(None)
+    now[0] = 60.0
+    assert lease.renew()
+    now[0] = 120.5  # half of the time after which others may take it over
+    assert not lease.renew()
+    now[0] = 0.0
+    assert not lease.renew()
+    lease.release()
+
+
+def test_on_s3_a_renewal_that_took_too_long_is_none(output: str, faulty: FaultyS3) -> None:
+    now = [0.0]
+    lease = Lease(output, QUIET, clock=lambda: now[0])
+    assert lease.take(None)
+
+    def wait(_: Request) -> Fault | None:
+        now[0] = 100.0  # the request is sent again, for longer than others wait
+        return None
+
+    faulty.rule = wait
+    assert not lease.renew()
+    lease.release()
+
+
+def test_on_s3_a_check_finds_out_by_itself_and_a_release_leaves_the_lease_of_another(output: str) -> None:
+    with locked(output, times=QUIET):
+        check_held(output)
+        storage.write(storage.join(output, ".lock"), b"taken over")
+        with pytest.raises(RunError, match="another run has taken over"):
+            check_held(output)
+    assert storage.read(storage.join(output, ".lock")) == b"taken over"
+
+
+def test_on_s3_a_release_that_nothing_preceded_leaves_the_lease_of_another(output: str) -> None:
+    lease = Lease(output, QUIET)
+    assert lease.take(None)
+    storage.write(lease.address, b"taken over")
+    lease.release()
+    assert storage.read(lease.address) == b"taken over"
