@@ -83,11 +83,13 @@ def test_it_is_mapped_not_read(output: Path) -> None:
     assert all(not block.flags.owndata and not block.flags.writeable for block in opened(output).blocks)
 
 
-def test_the_next_run_leaves_one_index(spark: SparkSession, copy: Path) -> None:
-    first = folder(copy).name
-    reduce(spark, Settings(output=str(copy), report=False, components=10))
-    assert folder(copy).name != first
-    assert [path.name for path in (copy / "neighbours").iterdir()] == [folder(copy).name]
+def test_the_index_before_the_current_one_stays_until_the_next_run(spark: SparkSession, copy: Path) -> None:
+    names = [folder(copy).name]
+    for _ in range(2):
+        reduce(spark, Settings(output=str(copy), report=False, components=10))
+        names.append(folder(copy).name)
+        assert {path.name for path in (copy / "neighbours").iterdir()} == set(names[-2:])
+    assert len(set(names)) == 3
     assert opened(copy).description.components == 10
 
 

@@ -339,8 +339,12 @@ def test_colors_follow_the_system(show: Show) -> None:
     assert {tick.evaluate(script) for tick in ticks} == {"rgb(29, 33, 37)"}
     page.emulate_media(color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 27)"
-    for tick in ticks:
-        page.wait_for_function("e => getComputedStyle(e).fill === 'rgb(231, 234, 236)'", arg=tick.element_handle())
+    # The plots are drawn anew: an element of the first drawing would keep its color.
+    drawn = (
+        "s => { const e = document.querySelector(s); return e && getComputedStyle(e).fill === 'rgb(231, 234, 236)' }"
+    )
+    for plot in ("scree", "plot"):
+        page.wait_for_function(drawn, arg=f"#{plot} .xtick text")
 
 
 def test_paper_is_white_and_shows_what_is_folded(show: Show) -> None:
