@@ -139,7 +139,7 @@ def _run(context: _Context) -> None:
         featurize.featurize(spark, settings, progress)
         return reduce.reduce(spark, settings, progress)
 
-    _print_results(context, stages)
+    _make_results(context, stages)
 
 
 def _featurize(context: _Context) -> None:
@@ -160,7 +160,7 @@ def _reduce(context: _Context) -> None:
     settings, progress = context.settings, context.progress
     snapshot = read_snapshot(context.output)
     reduce.check_reduction(settings, snapshot.fingerprint, snapshot.model.n_features)
-    _print_results(context, lambda spark: reduce.reduce(spark, settings, progress))
+    _make_results(context, lambda spark: reduce.reduce(spark, settings, progress))
 
 
 def _report(context: _Context) -> None:
@@ -210,7 +210,7 @@ def _counts(counts: "Counts") -> str:
     )
 
 
-def _print_results(context: _Context, stages: "Callable[[SparkSession], RunRecord]") -> None:
+def _make_results(context: _Context, stages: "Callable[[SparkSession], RunRecord]") -> None:
     """Run stages that make results, and print these, even where only their report failed."""
     from job.results.run_record import current_run  # noqa: PLC0415
 

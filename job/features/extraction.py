@@ -5,7 +5,7 @@ Each image is fetched, decoded and inferred once; each gives one row, with featu
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -26,7 +26,7 @@ from job.features.wave_plan import Slice
 from job.images.color_histogram import color_histogram
 from job.images.fetch import READ_AHEAD, ReadAhead, check_readable, prefetch
 from job.images.listing import ListedImage
-from job.images.rejection import GONE, NOT_READABLE, OF_STORAGE, OVER_MEMORY, OVER_TIME, Rejected
+from job.images.rejection import GONE, NOT_READABLE, OF_STORAGE, Rejected
 from job.images.sandbox import DecodeOptions, Decoder
 from job.spark.tasks import first_attempt
 
@@ -35,8 +35,6 @@ PROBED_IMAGES = 20
 PROBED_PARTS = 4
 # Of fewer reads than this, most may fail by chance.
 _FEWEST_READS = 10
-# The limit that an image was over, by the reason for its rejection; see `bound` in the table's schema.
-_BOUNDS = {OVER_TIME: "seconds", OVER_MEMORY: "memory_bytes"}
 
 
 @dataclass(frozen=True)
@@ -102,15 +100,15 @@ def probe(slices: list[Slice], options: DecodeOptions) -> None:
     check_readable(_images(samples), options.memory_bytes)
 
 
-def check_reads(source: str, results: Iterable["Extracted | PermissionError"], usable: int) -> None:
+def check_reads(source: str, done: Sequence[Extracted], usable: int) -> None:
     """Refuse a wave most of whose images could not be read, before it counts.
 
     Parameters
     ----------
     source : str
         Where the images were listed.
-    results : iterable
-        What the wave's tasks returned.
+    done : sequence of Extracted
+        Of the wave's tasks.
     usable : int
         Number of images that are usable already.
 
@@ -119,7 +117,6 @@ def check_reads(source: str, results: Iterable["Extracted | PermissionError"], u
     RunError
         Where most images are gone, or storage refuses most of all that the run knows.
     """
-    done = [result for result in results if isinstance(result, Extracted)]
     unread, reads = sum((each.unread for each in done), Counter[str]()), sum(each.file.rows for each in done)
     if reads >= _FEWEST_READS and 2 * unread[GONE] > reads:
         raise RunError(
@@ -194,9 +191,8 @@ def _row(image: ListedImage, data: bytes | Rejected, decoder: Decoder, extractor
             raise data
         decoded = decoder.decode(data)
     except Rejected as rejected:
-        bound = _BOUNDS.get(rejected.reason)
-        row["bound"] = None if bound is None else float(getattr(decoder.options, bound))
-        return row | {"status": REJECTED, "reason": rejected.reason, "error": rejected.error}
+        bound = decoder.options.bound(rejected.reason)
+        return row | {"status": REJECTED, "reason": rejected.reason, "error": rejected.error, "bound": bound}
     vectors = {"features": extractor.extract(decoded.pixels), "colours": color_histogram(decoded.pixels)}
     return row | {"status": OK, "width": decoded.width, "height": decoded.height} | vectors
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from job import storage
 from job.errors import RunError
+from job.features.rereading import read_whole
 from job.features.snapshot import RowMask, read_snapshot
 from job.features.wave import DataFile
 from job.spark.shipping import ship
@@ -52,9 +53,6 @@ SCHEMA = pa.schema(
 
 # The columns of rejected rows that rejected.csv lists.
 REJECTED_SCHEMA = pa.schema([("path", pa.string()), ("reason", pa.string()), ("error", pa.string())])
-
-# How often a reader begins again, where a newer run or a prune replaces what it reads.
-_READS = 5
 
 
 class FeaturesGoneError(RunError):
@@ -176,17 +174,14 @@ def read_features(output: str, spark: "SparkSession | None" = None) -> "pa.Table
         `colours` list<float32> [160], see `job.images.color_histogram`, `etag` string, `bound` float64.
     """
     output = storage.absolute(output)
-    for _ in range(_READS):
-        row_masks = read_snapshot(output).row_masks
-        try:
-            if spark is None:
-                return pa.Table.from_batches(read_batches(output, row_masks, SCHEMA.names), SCHEMA)
-            ship(spark)
-            return map_items(spark, row_masks, partial(_read_current, output), SCHEMA)
-        except FeaturesGoneError:
-            if row_masks == read_snapshot(output).row_masks:
-                raise
-    raise RunError(f"the features in {output} were replaced {_READS} times while they were read; read them again")
+
+    def read(row_masks: tuple[RowMask, ...]) -> "pa.Table | DataFrame":
+        if spark is None:
+            return pa.Table.from_batches(read_batches(output, row_masks, SCHEMA.names), SCHEMA)
+        ship(spark)
+        return map_items(spark, row_masks, partial(_read_current, output), SCHEMA)
+
+    return read_whole(lambda: read_snapshot(output).row_masks, read, FeaturesGoneError, f"the features in {output}")
 
 
 def _read_current(output: str, row_mask: RowMask) -> Iterator[pa.RecordBatch]:

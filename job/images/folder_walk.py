@@ -84,9 +84,8 @@ def _opened(
 ) -> Iterator[Iterator[ListedImage]]:
     """Yield the images of each pending folder, breadth first; a folder stays the first of `pending` until it is read.
 
-    Folders that may not be listed are added to `unlisted`, all but the root.
-
-    Folders found in it are then added to `pending`. S3 answers slowly, so the next few folders are asked for ahead; a
+    Folders found in it are then added to `pending`; folders that may not be listed, but for the root, to `unlisted`. S3
+    answers slowly, so the next few folders are asked for ahead; a
     disk does not, and threads would cost a fifth more.
     """
     depth = FOLDERS_AHEAD if storage.is_s3(root) else 1

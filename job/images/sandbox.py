@@ -59,6 +59,10 @@ class DecodeOptions:
     seconds: float
     memory_bytes: int
 
+    def bound(self, reason: str) -> float | None:
+        """Return the limit that an image rejected for this reason was over, in seconds or bytes; None for others."""
+        return {OVER_TIME: self.seconds, OVER_MEMORY: float(self.memory_bytes)}.get(reason)
+
     def decode(self, data: bytes) -> DecodedImage:
         """Decode without limits; raises `Rejected` and MemoryError."""
         return decode(data, self.input_size, self.mode, self.max_pixels)

@@ -11,13 +11,13 @@ The generation before the current one stays until the next run begins, for those
 from collections.abc import Iterator
 
 from job import storage
-from job.features.layout import subfolders
+from job.features.layout import remove_runs, subfolders
 from job.results.run_record import RunRecord, read_run
 from job.storage.lock import check_held
 
 _ROWS = "_results"
-SHOWN = "pca_results"
-GENERATION_FOLDERS = (_ROWS, "pca_model", "neighbours")
+_SHOWN = "pca_results"
+_FOLDERS = (_ROWS, "pca_model", "neighbours")
 
 
 def rows_folder(output: str, run: str) -> str:
@@ -27,33 +27,28 @@ def rows_folder(output: str, run: str) -> str:
 
 def show_rows(output: str, run: str) -> None:
     """Have plain readers of `pca_results/` find the rows of a generation, and no others."""
-    storage.show(rows_folder(output, run), storage.join(output, SHOWN), f"run={run}")
+    storage.show(rows_folder(output, run), storage.join(output, _SHOWN), f"run={run}")
 
 
 def drop_unnamed(output: str) -> None:
     """Delete, before a run begins, the results that `run.json` does not name; show those that it names."""
     run = read_run(output)
-    named = None if run is None else run.run
-    unnamed = [f"{folder}/{part}" for folder in GENERATION_FOLDERS for part in _parts(output, folder) if part != named]
+    named = set() if run is None else {run.run}
     check_held(output)
-    for folder in unnamed:
-        storage.remove(storage.join(output, folder.replace("/", "/run=", 1)))
-    if run is None:
-        storage.remove(storage.join(output, SHOWN))
-    elif storage.exists(rows_folder(output, run.run)):
-        if _shown(output) != _rows(output, run.run):
-            show_rows(output, run.run)
-    else:  # an earlier version wrote them where plain readers look
-        for part in _parts(output, SHOWN):
-            if part != named:
-                storage.remove(storage.join(output, SHOWN, f"run={part}"))
+    for folder in _FOLDERS:
+        remove_runs(output, folder, keep=named)
+    if run is None or not storage.exists(rows_folder(output, run.run)):
+        # An earlier version wrote its rows where plain readers look.
+        remove_runs(output, _SHOWN, keep=named)
+    elif not _is_shown(output, run.run):
+        show_rows(output, run.run)
 
 
 def strangers(output: str, run: RunRecord) -> Iterator[str]:
     """Yield the folders, below the output, of results that are neither current nor those before them."""
-    for folder in GENERATION_FOLDERS:
+    for folder in _FOLDERS:
         yield from (f"{folder}/run={part}" for part in _parts(output, folder) if part not in {run.run, run.earlier})
-    yield from (f"{SHOWN}/run={part}" for part in _parts(output, SHOWN) if part != run.run)
+    yield from (f"{_SHOWN}/run={part}" for part in _parts(output, _SHOWN) if part != run.run)
 
 
 def _parts(output: str, folder: str) -> list[str]:
@@ -61,20 +56,12 @@ def _parts(output: str, folder: str) -> list[str]:
     return [storage.name(part).removeprefix("run=") for part in subfolders(output, folder, "run=")]
 
 
-def _rows(output: str, run: str) -> set[tuple[str, str, int]]:
-    """Return the files of a generation as those that are to be shown: run, name, bytes."""
-    return {(run, name, length) for name, length in _files(rows_folder(output, run))}
+def _is_shown(output: str, run: str) -> bool:
+    """Return whether plain readers find the files of a generation, and no others, by name and length."""
+    shown = storage.join(output, _SHOWN, f"run={run}")
+    return _parts(output, _SHOWN) == [run] and _lengths(shown) == _lengths(rows_folder(output, run))
 
 
-def _shown(output: str) -> set[tuple[str, str, int]]:
-    """Return the files that plain readers find: run, name, bytes."""
-    return {
-        (run, name, length)
-        for run in _parts(output, SHOWN)
-        for name, length in _files(storage.join(output, SHOWN, f"run={run}"))
-    }
-
-
-def _files(folder: str) -> Iterator[tuple[str, int]]:
-    for entry in storage.scan(folder):
-        yield storage.name(entry.address), entry.length
+def _lengths(folder: str) -> dict[str, int]:
+    """Return the length, in bytes, of each file of a folder."""
+    return {storage.name(entry.address): entry.length for entry in storage.scan(folder)}

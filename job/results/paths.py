@@ -7,7 +7,6 @@ from job import storage
 from job.features.layout import work_folder
 from job.pca.basis_file import BASIS
 from job.results.generations import rows_folder
-from job.results.run_record import ResultFolders
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,6 @@ class ReductionPaths:
     def of_new_reduction(cls, output: str, featurize_run: str) -> "ReductionPaths":
         """Return paths that no other reduction has, even one of the same features."""
         return cls(output, f"{featurize_run}-{secrets.token_hex(2)}", featurize_run)
-
-    @property
-    def folders(self) -> ResultFolders:
-        """Return the folders that `run.json` names, below the output."""
-        return ResultFolders.of_run(self.run)
 
     @property
     def basis(self) -> str:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from job import storage
 from job.errors import JobError, RunError
+from job.features.rereading import read_whole
 from job.results.generations import rows_folder
 from job.results.run_record import RunRecord, current_run
 from job.spark.shipping import ship
@@ -26,9 +27,6 @@ RESULTS_SCHEMA = pa.schema(
         ("pca_features", pa.list_(pa.field("element", pa.float32()))),
     ]
 )
-
-# How often a reader begins again, where newer results replace those that it reads.
-_READS = 5
 
 
 class ResultsGoneError(JobError):
@@ -99,18 +97,15 @@ def read_results(output: str, spark: "SparkSession | None" = None) -> "pa.Table 
         Where there are no results, or they cannot be read.
     """
     output = storage.absolute(output)
-    for _ in range(_READS):
-        run = current_run(output)
-        try:
-            parts = results_parts(output, run)
-            if spark is None:
-                return pa.Table.from_batches((batch for part in parts for batch in read_part(part)), RESULTS_SCHEMA)
-            ship(spark)
-            return map_items(spark, parts, partial(_read_part_of, output, run.run), RESULTS_SCHEMA)
-        except ResultsGoneError:
-            if current_run(output).run == run.run:
-                raise
-    raise RunError(f"the results in {output} were replaced {_READS} times while they were read; read them again")
+
+    def read(run: RunRecord) -> "pa.Table | DataFrame":
+        parts = results_parts(output, run)
+        if spark is None:
+            return pa.Table.from_batches((batch for part in parts for batch in read_part(part)), RESULTS_SCHEMA)
+        ship(spark)
+        return map_items(spark, parts, partial(_read_part_of, output, run.run), RESULTS_SCHEMA)
+
+    return read_whole(lambda: current_run(output), read, ResultsGoneError, f"the results in {output}")
 
 
 def _read_part_of(output: str, run: str, address: str) -> Iterator[pa.RecordBatch]:

@@ -167,8 +167,10 @@ def _extract(
             started = time.monotonic()
             results = runner.run(extract_or_refuse, tasks, _offset(statuses.total(), update), attrgetter("rows"))
             seconds = time.monotonic() - started
-            check_reads(run.settings.images, results, statuses[OK] + difference.reused[OK])
-            for extracted in _commit(extraction, plan.number, results):
+            done = [result for result in results if isinstance(result, Extracted)]
+            check_reads(run.settings.images, done, statuses[OK] + difference.reused[OK])
+            _commit(extraction, plan.number, results)
+            for extracted in done:
                 files.append(extracted.file)
                 statuses += extracted.statuses
             plan = plan.after(seconds)
@@ -180,16 +182,15 @@ def _offset(finished: int, update: Callable[[int], None]) -> Callable[[int], Non
     return lambda done: update(finished + done)
 
 
-def _commit(extraction: Extraction, number: int, results: list[Extracted | PermissionError]) -> list[Extracted]:
-    """Commit the files of a wave's successful tasks, and return these; raises `RunError` if storage refused another."""
+def _commit(extraction: Extraction, number: int, results: list[Extracted | PermissionError]) -> None:
+    """Commit the files of a wave's successful tasks; raises `RunError` if storage refused another."""
     check_held(extraction.output)
-    done = [result for result in results if isinstance(result, Extracted)]
-    if done:
-        commit(extraction.output, extraction.wave(number), [extracted.file for extracted in done])
+    files = [result.file for result in results if isinstance(result, Extracted)]
+    if files:
+        commit(extraction.output, extraction.wave(number), files)
     for result in results:
         if isinstance(result, PermissionError):
             raise refusal(result)
-    return done
 
 
 def _snapshot(

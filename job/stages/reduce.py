@@ -63,14 +63,14 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
     read_snapshot(output)  # an output without features is refused before anything is written to it
     with locked(output, progress):
         snapshot = read_snapshot(output)
-        check_reduction(settings, snapshot.fingerprint, snapshot.model.n_features)
+        given = check_reduction(settings, snapshot.fingerprint, snapshot.model.n_features)
         ship(spark)
         drop_unnamed(output)
         earlier = read_run(output)
         paths = ReductionPaths.of_new_reduction(output, snapshot.run)
         clock = Stopwatch(snapshot.seconds)
         try:
-            reduction = _reduce(spark, settings, snapshot, paths, _Steps(progress, clock))
+            reduction = _reduce(spark, settings, snapshot, paths, given, _Steps(progress, clock))
             record = new_record(paths.run, snapshot, settings, reduction.basis, reduction.validation, spark.version)
             with _csv_files(output, settings, snapshot, reduction):
                 clock.lap("csv")
@@ -134,10 +134,10 @@ def _reduce(
     settings: Settings,
     snapshot: Snapshot,
     paths: ReductionPaths,
+    given: Basis | None,
     steps: _Steps,
 ) -> _Reduction:
     """Write the basis, the rows and their index where no reader looks, and validate them."""
-    given = check_reduction(settings, snapshot.fingerprint, snapshot.model.n_features)
     summary = summarize_table(spark, paths.output, snapshot, paths.rejected, with_moments=given is None)
     _require_usable(summary)
     basis = given or _fit(settings, snapshot, summary)

@@ -129,7 +129,7 @@ def test_which_rejections_stand(spark: SparkSession, tmp_path: Path, columns: li
     with storage.create(storage.join(output, wave, "part.parquet")) as path:
         pq.write_table(table, path)
         file = DataFile(f"{wave}/part.parquet", table.num_rows, path.stat().st_size)
-    listing = write_parts([image for (_, image), _ in REJECTIONS.values()], f"{output}/work/listing")
+    listing = write_parts([image for (_, image), _ in REJECTIONS.values()], storage.join(output, "listing"))
     found = subtract(spark, output, listing, [file], "work/run=x", Reuse(True, 60, 1000))
     todo = {path for part in found.todo.parts for path in pq.read_table(part.address).column("path").to_pylist()}
     no_bounds = {} if "bound" in columns else {"/long", "/much"}  # as the version before wrote them
@@ -147,7 +147,7 @@ def test_an_entity_tag_tells_versions_apart_where_both_are_known(spark: SparkSes
         file = DataFile(f"{wave}/part.parquet", len(rows), path.stat().st_size)
     images = [ListedImage(path, None, 1, 1, None, new) for path, (_, new) in tags.items()]
     found = subtract(
-        spark, output, write_parts(images, f"{output}/work/listing"), [file], "work/run=x", Reuse(True, 60, 1000)
+        spark, output, write_parts(images, storage.join(output, "listing")), [file], "work/run=x", Reuse(True, 60, 1000)
     )
     assert [pq.read_table(part.address).column("path").to_pylist() for part in found.todo.parts] == [["/other"]]
     reused = [row for batch in read_batches(output, found.row_masks, SCHEMA.names) for row in batch.to_pylist()]

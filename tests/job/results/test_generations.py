@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from job import storage
 from job.results.generations import drop_unnamed, rows_folder, show_rows, strangers
-from job.results.run_record import ResultFolders, RunRecord, read_run, write_run
+from job.results.run_record import ResultFolders, RunRecord, current_run, write_run
 from job.results.tables import read_results
 from tests.job.results.parts import results_part, rows
 from tests.job.results.run_records import run_record
@@ -62,8 +62,7 @@ def test_a_new_generation_replaces_the_shown_one_and_the_earlier_stays(output: s
         assert shown(output) == [f"run={run}/part-00000.parquet"]
         assert rows(read_results(output)) == [(f"/{run}", "x", [1.0])]
     assert kept(output) == {"run=a", "run=b"}
-    current = read_run(output)
-    assert current is not None
+    current = current_run(output)
     assert list(strangers(output, current)) == []
 
 
@@ -75,8 +74,7 @@ def test_rows_of_a_killed_reduction_are_seen_by_no_reader_and_go_when_the_next_r
     make(output, "b", tmp_path)  # and killed
     assert shown(output) == ["run=a/part-00000.parquet"]
     assert rows(read_results(output)) == [("/a", "x", [1.0])]
-    current = read_run(output)
-    assert current is not None
+    current = current_run(output)
     assert set(strangers(output, current)) == {"_results/run=b", "pca_model/run=b"}
     drop_unnamed(output)
     assert kept(output) == {"run=a"}

@@ -2,6 +2,7 @@
 
 from job import storage
 from job.results.paths import ReductionPaths
+from job.results.run_record import ResultFolders
 
 
 def test_no_two_reductions_of_the_same_features_share_a_path() -> None:
@@ -13,7 +14,7 @@ def test_no_two_reductions_of_the_same_features_share_a_path() -> None:
 
 def test_they_lie_in_the_folders_that_are_recorded() -> None:
     paths = ReductionPaths("/out", "a-1", "a")
-    folders = {name: storage.join("/out", folder) for name, folder in paths.folders.to_json().items()}
+    folders = {name: storage.join("/out", folder) for name, folder in ResultFolders.of_run(paths.run).to_json().items()}
     assert paths.basis == f"{folders['pca_model']}/basis.npz"
     assert paths.results_part(12) == "/out/_results/run=a-1/part-00012.parquet"
     assert paths.index == folders["neighbours"]
