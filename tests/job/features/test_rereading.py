@@ -36,7 +36,7 @@ def test_the_answer_is_of_the_version_that_was_whole(replacements: int) -> None:
 
 def test_what_is_replaced_each_time_is_an_error() -> None:
     with pytest.raises(
-        RunError, match="^the things in /x were replaced 5 times while they were read; read them again$"
+        RunError, match=r"^the things in /x were replaced 5 times while they were read; read them again$"
     ):
         read(Versions(READS))
 
@@ -45,5 +45,5 @@ def test_what_is_gone_and_still_current_is_gone() -> None:
     def gone(version: int) -> str:
         raise GoneError(f"version {version} is gone")
 
-    with pytest.raises(GoneError, match="^version 0 is gone$"):
+    with pytest.raises(GoneError, match=r"^version 0 is gone$"):
         read_whole(lambda: 0, gone, GoneError, "the things in /x")
