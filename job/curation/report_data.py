@@ -1,6 +1,6 @@
 """A run, its collection and findings in, the data that `page/report.js` draws out."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from job.curation.sampling import ImageSample
 from job.curation.separation import LabelAccuracy
 from job.curation.tile_sheets import TileSheets, tile_sheets
 from job.features.snapshot import Counts
+from job.images.listing import UnlistedFolders
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class ReportedRun:
         Number of listed images by label; the key of images without one is empty.
     pca : PcaSummary
     summary : RunSummary
+    unlisted_folders : UnlistedFolders
+        Folders that may not be listed, and were left out.
     """
 
     output: str
@@ -79,6 +82,7 @@ class ReportedRun:
     labels: dict[str, int]
     pca: PcaSummary
     summary: RunSummary
+    unlisted_folders: UnlistedFolders = field(default_factory=UnlistedFolders)
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,7 @@ class ReportData:
     totals, files : dict
         Number of findings, and name of the CSV file, for each list of findings.
     rejected_csv : str
+    unlisted_folders : UnlistedFolders
     run : RunSummary
     sample : SampleSummary
     points : Points
@@ -158,6 +163,7 @@ class ReportData:
     totals: dict[str, int]
     files: dict[str, str]
     rejected_csv: str
+    unlisted_folders: UnlistedFolders
     run: RunSummary
     sample: SampleSummary
     points: Points
@@ -201,6 +207,7 @@ def report_data(
             "outliers": OUTLIERS_CSV,
         },
         rejected_csv=run.rejected_csv,
+        unlisted_folders=run.unlisted_folders,
         run=run.summary,
         sample=SampleSummary(
             usable=run.counts.ok,

@@ -11,6 +11,7 @@ from typing import Any
 from job import storage
 from job.errors import JobError
 from job.features.wave import DataFile
+from job.images.listing import UnlistedFolders
 from job.storage.lock import write_named
 
 SNAPSHOT = "features/_CURRENT.json"
@@ -138,6 +139,8 @@ class Snapshot:
         New images over the time that their features took.
     row_masks : tuple of RowMask
         Which rows are current.
+    unlisted_folders : UnlistedFolders
+        Folders that may not be listed, and were left out.
     """
 
     run: str
@@ -149,6 +152,7 @@ class Snapshot:
     seconds: dict[str, float]
     images_per_second: float
     row_masks: tuple[RowMask, ...] = field(default=())
+    unlisted_folders: UnlistedFolders = field(default_factory=UnlistedFolders)
 
     def to_json(self) -> dict[str, Any]:
         """Return the snapshot as JSON-ready values."""
@@ -161,6 +165,7 @@ class Snapshot:
             "labels": self.labels,
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
+            "unlisted_folders": self.unlisted_folders.to_json(),
             "selections": [row_mask.to_json() for row_mask in self.row_masks],
             "format": SNAPSHOT_FORMAT,
         }
@@ -178,6 +183,7 @@ class Snapshot:
             seconds=values["seconds"],
             images_per_second=values["images_per_second"],
             row_masks=tuple(map(RowMask.from_json, values["selections"])),
+            unlisted_folders=UnlistedFolders.from_json(values.get("unlisted_folders")),
         )
 
 

@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from job import storage
-from job.images.listing import ListedImage, Listing, write_parts
+from job.images.listing import ListedImage, Listing, UnlistedFolders, write_parts
 from job.images.rejection import NAME_NOT_UTF8
 from job.settings import Settings
 from job.spark.capacity import parallelism
@@ -46,12 +46,12 @@ def list_folder(
             if settings.limit:
                 break
             listing = write_parts(images[:known], f"{folder}/driver")  # a task reads this folder again, from its start
-            listing.unlisted += unlisted
+            listing.unlisted += _unlisted(unlisted)
             for part in run_tasks(spark, _walk, _walks(spark, list(pending), root, settings.endings, folder)):
                 listing.add(part)
             return listing
     listing = write_parts(images[: settings.limit], f"{folder}/driver")
-    listing.unlisted += unlisted
+    listing.unlisted += _unlisted(unlisted)
     return listing
 
 
@@ -75,7 +75,7 @@ def _walk(task: _Walk) -> Listing:
     unlisted: list[str] = []
     folders = _opened(deque(task.paths), task.root, task.endings, unlisted)
     listing = write_parts(chain.from_iterable(folders), task.target)
-    listing.unlisted += unlisted
+    listing.unlisted += _unlisted(unlisted)
     return listing
 
 
@@ -147,3 +147,7 @@ def _image(entry: storage.Entry, label: str | None) -> ListedImage:
         return ListedImage(path, label, entry.length, entry.modified, None, entry.etag)
     # Without a time it is never taken for a file whose name really is `\xff`.
     return ListedImage(path, label, entry.length, None, NAME_NOT_UTF8)
+
+
+def _unlisted(names: list[str]) -> UnlistedFolders:
+    return sum((UnlistedFolders(1, (name,)) for name in names), UnlistedFolders())

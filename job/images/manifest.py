@@ -73,17 +73,21 @@ def _write_chunks(root: str, folder: str, limit: int | None) -> tuple[list[_Look
 
 
 def _refuse_duplicates(root: str, tasks: list[_Lookup], hashes: NDArray[np.int64]) -> None:
-    """Refuse a manifest that names a file twice; the chunks are read only where two hashes are equal."""
-    values, counts = np.unique(hashes, return_counts=True)
-    if (counts == 1).all():
+    """Refuse a manifest that names a file twice; the chunks are read only where two hashes are equal. Sorts them."""
+    hashes.sort()  # in place: np.unique is a hundred times slower on these, and copies them
+    repeated = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+    if not repeated:
         return
-    repeated = set(values[counts > 1].tolist())
+    seen = set[str]()
     for task in tasks:
         with storage.open_input(task.chunk) as file:
             paths = pq.read_table(file).column("path").to_pylist()
         for path in paths:
-            if hash(path) in repeated:
+            if hash(path) not in repeated:
+                continue
+            if path in seen:
                 raise JobError(f"the manifest {root} lists {path} more than once")
+            seen.add(path)
 
 
 def manifest_batches(root: str, rows: int = _CHUNK_ROWS) -> Iterator[pa.Table]:

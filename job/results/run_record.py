@@ -1,7 +1,7 @@
 """The record of a completed run, `run.json`: it names the current results, and is written last."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -9,6 +9,7 @@ from job import __version__, storage
 from job.errors import JobError
 from job.features.snapshot import Counts, ModelSummary, Snapshot
 from job.images.decode import DECODER_VERSION
+from job.images.listing import UnlistedFolders
 from job.pca.basis import Basis
 from job.pca.basis_file import BASIS
 from job.settings import Settings
@@ -81,6 +82,8 @@ class RunRecord:
         Versions by name: of this package, Spark, the decoder and the libraries.
     validation : dict
         Result by check.
+    unlisted_folders : UnlistedFolders
+        Folders that may not be listed, and were left out.
     earlier : str or None
         Name of the run whose results were current before; they stay until the next run begins.
     format : int
@@ -101,6 +104,7 @@ class RunRecord:
     pca_fitted_to: int
     versions: dict[str, str]
     validation: dict[str, str]
+    unlisted_folders: UnlistedFolders = field(default_factory=UnlistedFolders)
     earlier: str | None = None
     format: int = FORMAT
 
@@ -123,6 +127,7 @@ class RunRecord:
             "settings": self.settings.as_dict(),
             "model": self.model.to_json() | {"fingerprint": fingerprint},
             "explained_variance_ratio": list(self.explained_variance_ratio),
+            "unlisted_folders": self.unlisted_folders.to_json(),
         }
 
     @classmethod
@@ -155,6 +160,7 @@ class RunRecord:
                 pca_fitted_to=int(fields["pca_fitted_to"]),
                 versions=dict(fields["versions"]),
                 validation=dict(fields["validation"]),
+                unlisted_folders=UnlistedFolders.from_json(fields.get("unlisted_folders")),
                 earlier=fields.get("earlier"),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -183,6 +189,7 @@ def new_record(
         pca_fitted_to=basis.n,
         versions=versions | {library: version(library) for library in _LIBRARIES},
         validation=validation,
+        unlisted_folders=snapshot.unlisted_folders,
     )
 
 

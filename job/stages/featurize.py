@@ -78,9 +78,9 @@ def featurize(
         difference = _subtract(spark, run, listing)
         clock.lap("subtract")
         known, new = difference.reused.total(), difference.todo.rows
-        if listing.unlisted:
-            names = ", ".join(sorted(listing.unlisted)[:3])
-            progress.say(f"{len(listing.unlisted):,} folders may not be listed, and are LEFT OUT: {names} …")
+        if listing.unlisted.count:
+            names = ", ".join(listing.unlisted.names[:3])
+            progress.say(f"{listing.unlisted.count:,} folders may not be listed, and are LEFT OUT: {names} …")
         progress.say(f"{listing.rows:,} images listed, {known:,} of them known, {new:,} new")
         files, statuses = _extract(runner, run, difference, pace or Pace(), progress)
         clock.lap("featurize")
@@ -216,6 +216,7 @@ def _snapshot(
         seconds=seconds,
         images_per_second=new / seconds["featurize"] if new else 0.0,
         row_masks=(*difference.row_masks, *map(RowMask.whole, files)),
+        unlisted_folders=listing.unlisted,
     )
 
 

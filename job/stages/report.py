@@ -111,6 +111,7 @@ def _reported(run: RunRecord, output: str) -> ReportedRun:
         rejected_csv=REJECTED_CSV,
         counts=run.counts,
         labels=run.labels,
+        unlisted_folders=run.unlisted_folders,
         pca=PcaSummary(
             ratio=list(run.explained_variance_ratio),
             k=run.components,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from job.errors import JobError
 from job.storage.s3_errors import errors, status
+from job.storage.s3_pages import hasten
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -111,7 +112,7 @@ def client() -> Any:
     """Return boto3's client, for listing, deleting and rare keys."""
     from botocore.config import Config  # noqa: PLC0415 - see session
 
-    return session().client(
+    made = session().client(
         "s3",
         config=Config(
             retries={"mode": "standard", "max_attempts": policy().boto_retries},
@@ -120,6 +121,8 @@ def client() -> Any:
             max_pool_connections=CONNECTIONS,
         ),
     )
+    hasten(made)
+    return made
 
 
 @cache

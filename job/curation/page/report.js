@@ -493,6 +493,13 @@ fill("outliers", "outliers", {
 
 /* The run */
 
+function unlisted({ count, names }) {
+  if (!count) return [];
+  const others = count > names.length ? ` and ${number(count - names.length)} more` : "";
+  return [make("p", {}, `${amount(count, "folder")} could not be listed for lack of permission, and `
+    + `${count === 1 ? "its images are" : "their images are"} left out: ${names.join(", ")}${others}.`)];
+}
+
 {
   const seconds = Object.entries(run.seconds);
   const longest = Math.max(...seconds.map(([, time]) => time));
@@ -501,6 +508,7 @@ fill("outliers", "outliers", {
   put($("run"),
     make("p", {}, `Run ${run.id} covers ${amount(listed, "image")}. It reused the features of ${number(reused)} and `
       + `computed those of ${number(fresh)}${speed}.`),
+    ...unlisted(data.unlisted_folders),
     table("Where the time went", ["Stage", "Seconds", ""],
       seconds.map(([stage, time]) => [stage, time.toFixed(1), bar(longest ? time / longest : 0)])),
     make("div", { class: "columns" }, ["Settings", "Model", "Versions", "Validation"]

@@ -139,6 +139,7 @@ def page_data(
             "outliers": "report_outliers.csv",
         },
         "rejected_csv": "rejected.csv",
+        "unlisted_folders": {"count": 21, "names": [f"/data/fruit/lost+found-{n}" for n in range(20)]},
         "run": {
             "id": "20261125T095912-4fd1",
             "seconds": {"list": 0.1, "featurize": 30.2, "reduce": 2.4, "write": 1.1, "report": 3.0},

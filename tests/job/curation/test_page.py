@@ -370,6 +370,14 @@ def test_a_sample_says_of_how_many(show: Show) -> None:
     expect(page.locator("#separation")).to_contain_text("1,200 of 200,000 usable images were compared")
 
 
+def test_folders_that_may_not_be_listed_are_named(show: Show) -> None:
+    run = show(page_data(6)).locator("#run")
+    expect(run).to_contain_text(
+        "21 folders could not be listed for lack of permission, and their images are left out: "
+    )
+    expect(run).to_contain_text("/data/fruit/lost+found-19 and 1 more.")
+
+
 def test_the_page_is_read_out(show: Show) -> None:
     page = show(page_data())
     headings = page.locator("h1, h2").all_text_contents()

@@ -20,6 +20,7 @@ from job.curation.report_data import PcaSummary, ReportData, ReportedRun, RunSum
 from job.curation.report_limits import ReportLimits
 from job.curation.sampling import CELLS, TILE, ImageSample, Pixels
 from job.features.snapshot import Counts
+from job.images.listing import UnlistedFolders
 
 N = 90
 
@@ -51,7 +52,8 @@ def run() -> ReportedRun:
     pca = PcaSummary([0.5, 0.2], 8, "8 components", N, applied=False)
     summary = RunSummary("20261126T000000-abcdef", {"list": 1.0}, 10.0, {}, {}, {}, {})
     counts = Counts(listed=N + 2, reused=0, new=N + 2, ok=N, rejected=2)
-    return ReportedRun("/out", "/images", "rejected.csv", counts, {"apple": 31, "": 2, "cherry": 59}, pca, summary)
+    labels, unlisted = {"apple": 31, "": 2, "cherry": 59}, UnlistedFolders(1, ("/images/lost+found",))
+    return ReportedRun("/out", "/images", "rejected.csv", counts, labels, pca, summary, unlisted)
 
 
 @pytest.fixture
@@ -155,6 +157,7 @@ def test_fewer_than_two_labels_are_explained(
 def test_the_data_are_json(run: ReportedRun, collection: Collection, sample: ImageSample) -> None:
     data = report_data(run, collection, sample, find(sample), ReportLimits())
     fields: dict[str, Any] = json.loads(json.dumps(data.to_json(), allow_nan=False))
+    assert fields["unlisted_folders"] == {"count": 1, "names": ["/images/lost+found"]}
     assert fields["counts"] == {"listed": 92, "reused": 0, "new": 92, "ok": 90, "rejected": 2}
     assert fields["labels"][1] == ["apple", 31]
     assert fields["tiles"]["side"] == TILE

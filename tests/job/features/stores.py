@@ -11,6 +11,7 @@ from job.features.layout import wave_name
 from job.features.snapshot import Counts, ModelSummary, RowMask, Snapshot
 from job.features.table import SCHEMA
 from job.features.wave import DataFile, commit
+from job.images.listing import UnlistedFolders
 
 FINGERPRINT = "0123456789abcdef"
 
@@ -62,4 +63,5 @@ def snapshot(*row_masks: RowMask) -> Snapshot:
         seconds={"list": 0.25},
         images_per_second=1.5,
         row_masks=row_masks,
+        unlisted_folders=UnlistedFolders(1, ("/Äpfel/lost+found",)),
     )

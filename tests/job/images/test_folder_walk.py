@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from job import storage
 from job.errors import JobError
+from job.images.listing import UnlistedFolders
 from tests.faulty_s3 import Fault, FaultyS3, always
 from tests.job.images.listings import labels, listed, put, rows
 
@@ -117,7 +118,7 @@ def test_a_folder_that_may_not_be_listed_is_left_out_and_named(
     faulty.rule = lambda request: Fault.DENIED if "prefix=photos%2Flost%2Bfound%2F" in request.path else None
     found = listed(spark, root, str(tmp_path / "listing"))
     assert sorted(labels(found).values(), key=str) == ["apple", "pear"]
-    assert found.unlisted == [f"{root}/lost+found"]
+    assert found.unlisted == UnlistedFolders(1, (f"{root}/lost+found",))
     faulty.rule = always(Fault.DENIED, part="list-type")
     with pytest.raises(JobError, match=f"cannot list {root}"):
         listed(spark, root, str(tmp_path / "listing"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from job.images.listing import ListedImage, write_parts
+from job.images.listing import ListedImage, UnlistedFolders, write_parts
 from tests.job.images.listings import rows
 
 
@@ -19,3 +19,8 @@ def test_parts_are_bounded_and_in_the_order_of_a_hash_of_the_path(tmp_path: Path
         assert [zlib.crc32(path.encode()) for path in paths] == sorted(zlib.crc32(path.encode()) for path in paths)
         assert paths != sorted(paths)
     assert found.labels == {"a": 50, "b": 50}
+
+
+def test_of_folders_that_may_not_be_listed_all_are_counted_and_the_first_named() -> None:
+    each = [UnlistedFolders(1, (f"/images/{i:03d}",)) for i in range(500)]
+    assert sum(reversed(each), UnlistedFolders()) == UnlistedFolders(500, tuple(f"/images/{i:03d}" for i in range(20)))

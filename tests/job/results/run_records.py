@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from job.features.snapshot import Counts, ModelSummary
+from job.images.listing import UnlistedFolders
 from job.results.run_record import ResultFolders, RunRecord
 from job.settings import Settings
 
@@ -25,5 +26,6 @@ def run_record(**changes: Any) -> RunRecord:
         pca_fitted_to=2,
         versions={"fruits": "0.1.0", "spark": "4.1.1"},
         validation={"results rows": "ok"},
+        unlisted_folders=UnlistedFolders(21, ("/Äpfel/lost+found",)),
     )
     return replace(record, **changes)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from job.errors import JobError
+from job.images.listing import UnlistedFolders
 from job.results.run_record import ResultFolders, current_run, read_run, write_run
 from tests.job.results.run_records import run_record
 
@@ -25,6 +26,7 @@ KEYS = [
     "pca_fitted_to",
     "versions",
     "validation",
+    "unlisted_folders",
     "earlier",
     "format",
 ]
@@ -59,11 +61,11 @@ def edit(output: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 def test_a_record_of_the_version_before_is_read(tmp_path: Path) -> None:
     def change(fields: dict[str, Any]) -> None:
-        del fields["format"], fields["versions"]["fruits"]
+        del fields["format"], fields["versions"]["fruits"], fields["unlisted_folders"]
         fields["settings"]["forgotten"] = 1
 
     edit(tmp_path, change)
-    assert read_run(str(tmp_path)) == run_record(versions={"spark": "4.1.1"})
+    assert read_run(str(tmp_path)) == run_record(versions={"spark": "4.1.1"}, unlisted_folders=UnlistedFolders())
 
 
 def test_results_of_a_version_that_made_no_index_have_none(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
         read_run(str(tmp_path))
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if key not in {"format", "earlier"}])
+@pytest.mark.parametrize("key", [key for key in KEYS if key not in {"format", "earlier", "unlisted_folders"}])
 def test_a_record_without_one_of_its_keys_is_refused(tmp_path: Path, key: str) -> None:
     edit(tmp_path, lambda fields: fields.pop(key))
     with pytest.raises(JobError, match=r"run\.json is damaged; delete it and run again"):
