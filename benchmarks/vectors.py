@@ -37,22 +37,22 @@ def block(n: int, seed: int) -> NDArray[np.float32]:
     return clipped
 
 
-def store(count: int) -> tuple[Path, Snapshot]:
-    """Return an output whose features table has `count` vectors, made once, and its snapshot."""
-    folder = inputs.INPUTS / f"store-{count}"
+def store(count: int, file_rows: int = FILE_ROWS) -> tuple[Path, Snapshot]:
+    """Return an output whose features table has `count` vectors in files of so many, made once, and its snapshot."""
+    folder = inputs.INPUTS / (f"store-{count}" if file_rows == FILE_ROWS else f"store-{count}-of-{file_rows}")
     wave = wave_name(_FINGERPRINT, RUN, 0)
     done = folder / ".done"
-    starts = range(0, count, FILE_ROWS)
+    starts = range(0, count, file_rows)
     names = [f"{wave}/part-{number:05d}.parquet" for number in range(len(starts))]
     if not done.exists():
         shutil.rmtree(folder, ignore_errors=True)
         for seed, (name, start) in enumerate(zip(names, starts, strict=True)):
-            rows = range(start, min(count, start + FILE_ROWS))
+            rows = range(start, min(count, start + file_rows))
             paths = [f"/images/label/{row:08d}.jpg" for row in rows]
             same = {"label": "label", "length": 3_000, "modified": 0}
             images = {"path": paths} | {key: [value] * len(rows) for key, value in same.items()}
             write(folder / name, block(len(rows), seed), images)
-    lengths = [min(FILE_ROWS, count - start) for start in starts]
+    lengths = [min(file_rows, count - start) for start in starts]
     files = [DataFile(name, n, (folder / name).stat().st_size) for name, n in zip(names, lengths, strict=True)]
     snapshot = Snapshot(
         run=RUN,
@@ -77,8 +77,8 @@ def write(path: Path, values: NDArray[np.float32], images: dict[str, list[Any]])
     n = len(values)
     shares = np.random.default_rng(n).dirichlet(np.full(COLOR_BINS, 0.1), n).astype(np.float32)
     vectors = {"features": lists(values), "colours": lists(shares)}
-    same = {"status": OK, "reason": None, "error": None, "width": 100, "height": 100, "run": RUN}
-    columns: dict[str, Any] = images | {name: [value] * n for name, value in same.items()} | vectors
+    same = dict.fromkeys(SCHEMA.names) | {"status": OK, "width": 100, "height": 100, "run": RUN}
+    columns: dict[str, Any] = {name: [value] * n for name, value in same.items()} | images | vectors
     columns["modified"] = pa.array(columns["modified"], SCHEMA.field("modified").type)
     path.parent.mkdir(parents=True, exist_ok=True)
     with features_writer(path) as writer:

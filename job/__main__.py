@@ -18,7 +18,6 @@ from job.options import add_options, options_of
 from job.progress import Progress, terminal
 from job.settings import CHECK, FEATURIZE, PRUNE, REDUCE, REPORT, Settings
 from job.spark.session import local_session
-from job.storage.lock import locked
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -82,8 +81,10 @@ class _Context:
 
     def in_session(self, stages: "Callable[[SparkSession], T]") -> T:
         """Return the result of stages on a session that lasts as long as they do."""
+        from job.stages.hold import hold  # noqa: PLC0415 - Arrow is not needed to show --help
+
         # The lock first: a second run stops before it has started anything.
-        with locked(self.settings.output, self.progress), self.open_session(self.settings, self.log) as spark:
+        with hold(self.settings.output, self.progress), self.open_session(self.settings, self.log) as spark:
             # There is no log of ours under spark-submit, which has its own settings for that.
             log = f"; its log: {self.log.path}" if self.log.path.exists() else ""
             self.progress.say(f"Spark {spark.version} on {spark.sparkContext.master}{log}")

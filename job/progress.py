@@ -78,6 +78,10 @@ class Stopwatch:
         now = time.monotonic()
         self._last, self.seconds[step] = now, now - self._last
 
+    def rounded(self) -> dict[str, float]:
+        """Return the duration by step, to the millisecond."""
+        return {step: round(value, 3) for step, value in self.seconds.items()}
+
 
 def _state(done: int, total: int, known: int, seconds: float) -> str:
     """Return `1,200 of 5,000 images, 240 a second, 16 s left`."""

@@ -48,7 +48,7 @@ class CurrentResults:
     Attributes
     ----------
     written : datetime
-        When `run.json` was written.
+        When they were written; of an earlier version, when `run.json` was modified.
     counts : ImageCounts
     components : int
         Number of principal components.
@@ -65,10 +65,10 @@ class CurrentResults:
     folders: Mapping[str, str]
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any], written: datetime) -> "CurrentResults":
-        """Read `run.json`; raises `KeyError`, `TypeError` or `ValueError` where it is damaged."""
+    def from_json(cls, fields: Mapping[str, Any], modified: datetime) -> "CurrentResults":
+        """Read `run.json`, modified then; raises `KeyError`, `TypeError` or `ValueError` where it is damaged."""
         return cls(
-            written=written,
+            written=datetime.fromisoformat(fields["written"]) if fields.get("written") else modified,
             counts=ImageCounts.from_json(fields["counts"]),
             components=int(fields["components"]),
             explained_variance=float(sum(fields["explained_variance_ratio"])),
@@ -94,7 +94,10 @@ def read(s3: Any, address: str) -> CurrentResults | None:
         answer = s3.get_object(Bucket=bucket, Key=key)
         text = answer["Body"].read()
     try:
-        return CurrentResults.from_json(json.loads(text), answer["LastModified"])
+        fields = json.loads(text)
+        if fields.keys() == {"lease"}:  # a run that took over from another one is at work, and there were none before
+            return None
+        return CurrentResults.from_json(fields, answer["LastModified"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise JobError(
             f"{source} is damaged ({type(error).__name__}: {error}): submit again to write it anew"

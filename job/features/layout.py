@@ -10,6 +10,7 @@ from collections.abc import Container
 from datetime import UTC, datetime
 
 from job import storage
+from job.storage.lock import check_held
 
 
 def new_run() -> str:
@@ -54,9 +55,11 @@ def waves(output: str, fingerprint: str) -> list[str]:
 
 def remove_runs(output: str, folder: str, keep: Container[str]) -> None:
     """Delete the parts `run=…` of a folder of the output, all but those of the runs to keep."""
-    for part in subfolders(output, folder, "run="):
-        if storage.name(part).removeprefix("run=") not in keep:
-            storage.remove(storage.join(output, part))
+    parts = [part for part in subfolders(output, folder, "run=") if storage.name(part).removeprefix("run=") not in keep]
+    if parts:
+        check_held(output)  # what is seen later may be another run's
+    for part in parts:
+        storage.remove(storage.join(output, part))
 
 
 def subfolders(output: str, folder: str, start: str) -> list[str]:

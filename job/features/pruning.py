@@ -6,7 +6,6 @@ from itertools import groupby
 from operator import attrgetter
 
 from job import storage
-from job.features.layout import model_name
 from job.features.snapshot import RowMask, Snapshot
 from job.features.table import SCHEMA, features_writer, read_batches
 from job.features.wave import DataFile
@@ -32,11 +31,6 @@ class PrunePlan:
     waves: tuple[str, ...]
     rows: int
     moving: tuple[RowMask, ...]
-
-    @property
-    def folders(self) -> tuple[str, ...]:
-        """Return the folders, below the output, that go."""
-        return (*self.waves, *map(model_name, self.models))
 
     @property
     def moving_rows(self) -> int:

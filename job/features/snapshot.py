@@ -189,7 +189,7 @@ class Snapshot:
 
 def write_snapshot(output: str, snapshot: Snapshot) -> None:
     """Name the images that are current from now on."""
-    write_named(output, SNAPSHOT, (json.dumps(snapshot.to_json(), indent=1) + "\n").encode())
+    write_named(output, {SNAPSHOT: snapshot.to_json()})
 
 
 def read_snapshot(output: str) -> Snapshot:
@@ -202,16 +202,17 @@ def read_snapshot(output: str) -> Snapshot:
     """
     address = storage.join(output, SNAPSHOT)
     damaged = JobError(f"{address} is damaged; run python -m job featurize again, nothing is inferred twice")
+    absent = JobError(f"no features in {output}; make them with: python -m job featurize --output {output} …")
     try:
         values = json.loads(storage.read(address))
     except (FileNotFoundError, NotADirectoryError):
-        raise JobError(
-            f"no features in {output}; make them with: python -m job featurize --output {output} …"
-        ) from None
+        raise absent from None
     except ValueError:
         raise damaged from None
     if not isinstance(values, dict):
         raise damaged
+    if values.keys() == {"lease"}:
+        raise absent
     if values.get("format") != SNAPSHOT_FORMAT:
         raise JobError(
             f"{address} has format {values.get('format')}, this version reads format {SNAPSHOT_FORMAT};"

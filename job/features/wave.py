@@ -2,18 +2,27 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from job import storage
 from job.errors import RunError
-from job.features.layout import models, waves
-from job.storage.lock import write_named
+from job.features.layout import model_name, models, waves
+from job.storage.lock import check_held, write_named
+
+T = TypeVar("T")
 
 MARKER = "_COMMIT.json"
 MARKER_FORMAT = 1
+
+# Markers that are read at a time.
+_REQUESTS = 16
+
+# What a killed process leaves in an output beside its features: files that were not put in place.
+_REMAINS = re.compile(r"\.([0-9a-f]{32}|probe-[0-9a-f]{8})")
 
 
 @dataclass(frozen=True)
@@ -56,8 +65,7 @@ class WaveMarker:
 
 def commit(output: str, wave: str, files: Iterable[DataFile]) -> None:
     """Make a wave count: write its marker, after all its files."""
-    marker = WaveMarker(wave.split("/")[1].removeprefix("model="), tuple(files))
-    write_named(output, storage.join(wave, MARKER), (json.dumps(marker.to_json(), indent=1) + "\n").encode())
+    write_named(output, {storage.join(wave, MARKER): WaveMarker(_fingerprint(wave), tuple(files)).to_json()})
 
 
 def committed(output: str, fingerprint: str) -> list[DataFile]:
@@ -68,23 +76,22 @@ def committed(output: str, fingerprint: str) -> list[DataFile]:
     RunError
         For a marker that cannot be read or belongs to another model or version.
     """
-    with ThreadPoolExecutor(16) as pool:
-        files = pool.map(lambda wave: _committed_files(output, wave, fingerprint), waves(output, fingerprint))
-        return [file for group in files for file in group]
+    markers = _in_parallel(partial(_read_marker, output, fingerprint), waves(output, fingerprint))
+    return [file for marker in markers if marker for file in marker.files]
 
 
-def _committed_files(output: str, wave: str, fingerprint: str) -> tuple[DataFile, ...]:
-    """Return the files that a wave's marker names: none where there is no marker."""
+def _read_marker(output: str, fingerprint: str, wave: str) -> WaveMarker | None:
+    """Return the marker of a wave, None where there is none."""
     address = storage.join(output, wave, MARKER)
     try:
         values = json.loads(storage.read(address))
     except FileNotFoundError:
-        return ()
+        return None
     except ValueError:
         raise RunError(f"{address} is damaged; delete the folder it is in, and its images are inferred again") from None
     if values.get("format") != MARKER_FORMAT or values.get("fingerprint") != fingerprint:
         raise RunError(f"{address} was written by another version or model; use another --output")
-    return WaveMarker.from_json(values, wave).files
+    return WaveMarker.from_json(values, wave)
 
 
 def drop_damaged(output: str, fingerprint: str) -> list[str]:
@@ -92,14 +99,13 @@ def drop_damaged(output: str, fingerprint: str) -> list[str]:
 
     Their images count as never inferred from then on.
     """
+    lengths = _lengths(output, fingerprint)
+    markers = _in_parallel(partial(_read_marker, output, fingerprint), waves(output, fingerprint))
     removed = []
-    for wave in waves(output, fingerprint):
-        entries = storage.scan(storage.join(output, wave))
-        lengths = {storage.name(entry.address): entry.length for entry in entries if not entry.is_folder}
-        files = _committed_files(output, wave, fingerprint)
-        kept = [file for file in files if lengths.get(storage.name(file.name)) == file.bytes]
+    for files in (marker.files for marker in markers if marker and marker.files):
+        kept = [file for file in files if lengths.get(file.name) == file.bytes]
         if len(kept) < len(files):
-            commit(output, wave, kept)
+            commit(output, files[0].wave, kept)
             removed += [file.name for file in files if file not in kept]
     for name in removed:
         storage.remove(storage.join(output, name))
@@ -107,13 +113,71 @@ def drop_damaged(output: str, fingerprint: str) -> list[str]:
 
 
 def drop_uncommitted(output: str) -> None:
-    """Delete the remains of a killed run: waves without their marker, files that were not put in place."""
+    """Delete the remains of killed runs and of tasks that lost: waves without their marker, files that none names."""
+    doomed: list[str] = []
     for model in models(output):
-        for wave in waves(output, model):
-            if not storage.exists(storage.join(output, wave, MARKER)):
-                storage.remove(storage.join(output, wave))
-    if not storage.exists(output):
-        return
-    for entry in storage.scan(output):
-        if re.fullmatch(r"\.([0-9a-f]{32}|probe-[0-9a-f]{8})", storage.name(entry.address)):
-            storage.remove(entry.address)
+        for wave, names, marker in _contents(output, model):
+            if marker is None:
+                doomed.append(wave)
+            else:
+                doomed += names - {file.name for file in marker.files} - {storage.join(wave, MARKER)}
+    if storage.exists(output):
+        doomed += [name for name in map(_name, storage.scan(output)) if _REMAINS.fullmatch(name)]
+    check_held(output)  # what is seen later may be another run's
+    for name in doomed:
+        storage.remove(storage.join(output, name))
+
+
+def _contents(output: str, fingerprint: str) -> Iterator[tuple[str, set[str], WaveMarker | None]]:
+    """Yield each wave of a model with the names, below the output, of its files and its marker.
+
+    Waves whose marker cannot be read are left out: whoever needs them says so.
+    """
+
+    def marker(wave: str) -> WaveMarker | RunError | None:
+        try:
+            return _read_marker(output, fingerprint, wave)
+        except RunError as error:
+            return error
+
+    files: dict[str, set[str]] = {wave: set() for wave in waves(output, fingerprint)}
+    for name in _lengths(output, fingerprint):
+        files.get(name.rpartition("/")[0], set()).add(name)
+    for wave, found in zip(files, _in_parallel(marker, list(files)), strict=True):
+        if not isinstance(found, RunError):
+            yield wave, files[wave], found
+
+
+def _name(entry: storage.Entry) -> str:
+    return storage.name(entry.address)
+
+
+def drop_waves(output: str, names: Sequence[str]) -> None:
+    """Delete waves: each is committed as an empty one first, so that nothing counts that is not there."""
+    write_named(output, {storage.join(wave, MARKER): empty_marker(wave) for wave in names})
+    for wave in names:
+        storage.remove(storage.join(output, wave))
+
+
+def empty_marker(wave: str) -> dict[str, Any]:
+    """Return the content of the marker of a wave that holds nothing."""
+    return WaveMarker(_fingerprint(wave), ()).to_json()
+
+
+def _fingerprint(wave: str) -> str:
+    """Return the fingerprint of the model that made a wave."""
+    return wave.split("/")[1].removeprefix("model=")
+
+
+def _lengths(output: str, fingerprint: str) -> dict[str, int]:
+    """Return the length of each file of a model's waves, by its address below the output."""
+    start = len(storage.join(output, ""))
+    return {
+        entry.address[start:]: entry.length for entry in storage.walk(storage.join(output, model_name(fingerprint)))
+    }
+
+
+def _in_parallel(function: Callable[[str], T], names: Sequence[str]) -> list[T]:
+    """Return what a function returns for each name; storage is asked for several at a time."""
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        return list(pool.map(function, names))

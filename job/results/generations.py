@@ -27,14 +27,14 @@ def rows_folder(output: str, run: str) -> str:
 
 def show_rows(output: str, run: str) -> None:
     """Have plain readers of `pca_results/` find the rows of a generation, and no others."""
-    storage.show(rows_folder(output, run), storage.join(output, _SHOWN), f"run={run}")
+    source, shown = rows_folder(output, run), storage.join(output, _SHOWN)
+    storage.show(source, shown, f"run={run}", lambda: check_held(output))
 
 
 def drop_unnamed(output: str) -> None:
     """Delete, before a run begins, the results that `run.json` does not name; show those that it names."""
     run = read_run(output)
     named = set() if run is None else {run.run}
-    check_held(output)
     for folder in _FOLDERS:
         remove_runs(output, folder, keep=named)
     if run is None or not storage.exists(rows_folder(output, run.run)):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -86,6 +87,8 @@ class RunRecord:
         Folders that may not be listed, and were left out.
     earlier : str or None
         Name of the run whose results were current before; they stay until the next run begins.
+    written : str or None
+        When its results were written, UTC, ISO 8601; None of an earlier version.
     format : int
         Version of this record.
     """
@@ -106,6 +109,7 @@ class RunRecord:
     validation: dict[str, str]
     unlisted_folders: UnlistedFolders = field(default_factory=UnlistedFolders)
     earlier: str | None = None
+    written: str | None = None
     format: int = FORMAT
 
     def basis_address(self, output: str) -> str:
@@ -162,6 +166,7 @@ class RunRecord:
                 validation=dict(fields["validation"]),
                 unlisted_folders=UnlistedFolders.from_json(fields.get("unlisted_folders")),
                 earlier=fields.get("earlier"),
+                written=fields.get("written"),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise _damaged(source) from None
@@ -190,6 +195,7 @@ def new_record(
         versions=versions | {library: version(library) for library in _LIBRARIES},
         validation=validation,
         unlisted_folders=snapshot.unlisted_folders,
+        written=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
@@ -208,6 +214,8 @@ def read_run(output: str) -> RunRecord | None:
         return None
     except ValueError:
         raise _damaged(address) from None
+    if isinstance(fields, dict) and fields.keys() == {"lease"}:
+        return None
     return RunRecord.from_json(fields, address)
 
 
@@ -221,7 +229,7 @@ def current_run(output: str) -> RunRecord:
 
 def write_run(output: str, record: RunRecord) -> None:
     """Name the results that are current from now on."""
-    write_named(output, RUN, (json.dumps(record.to_json(), indent=2) + "\n").encode())
+    write_named(output, {RUN: record.to_json()})
 
 
 def _damaged(source: str) -> JobError:

@@ -25,7 +25,8 @@ from job.progress import Progress, Stopwatch
 from job.results.generations import drop_unnamed
 from job.settings import Settings
 from job.spark.runner import SparkRunner, TaskRunner
-from job.storage.lock import check_held, locked
+from job.stages.hold import hold
+from job.storage.lock import check_held
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -70,7 +71,7 @@ def featurize(
     runner = runner or SparkRunner(spark)
     progress = progress or Progress()
     run = _Run(storage.absolute(settings.output), new_run(), fingerprint(model, settings), settings, model)
-    with locked(settings.output, progress):
+    with hold(settings.output, progress):
         clock = Stopwatch()
         _prepare(run, progress)
         listing = list_images(spark, settings, storage.join(work_folder(run.output, run.name), "listing"))

@@ -4,15 +4,16 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from job import storage
-from job.features.layout import models, new_run, wave_name
+from job.features.layout import model_name, models, new_run, wave_name, waves
 from job.features.pruning import Move, PrunePlan, move, plan_pruning
 from job.features.snapshot import Snapshot, read_snapshot, write_snapshot
-from job.features.wave import commit, committed, drop_uncommitted
+from job.features.wave import commit, committed, drop_uncommitted, drop_waves
 from job.progress import Progress
 from job.settings import Settings
 from job.spark.shipping import ship
 from job.spark.tasks import run_tasks
-from job.storage.lock import check_held, locked
+from job.stages.hold import hold
+from job.storage.lock import check_held
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -45,7 +46,7 @@ def prune(spark: "SparkSession", settings: Settings, progress: Progress | None =
     """
     output, progress = storage.absolute(settings.output), progress or Progress()
     read_snapshot(output)  # an output without features is refused before anything is written to it
-    with locked(output, progress):
+    with hold(output, progress):
         snapshot = read_snapshot(output)
         plan = plan_pruning(snapshot, committed(output, snapshot.fingerprint), models(output))
         if settings.dry_run:
@@ -54,10 +55,17 @@ def prune(spark: "SparkSession", settings: Settings, progress: Progress | None =
         drop_uncommitted(output)
         if plan.moving:
             _move(spark, output, snapshot, plan, progress)
-        check_held(output)
-        for folder in plan.folders:
-            storage.remove(storage.join(output, folder))
+        drop_waves(output, plan.waves)
+        for model in plan.models:
+            _drop_model(output, model)
     return plan
+
+
+def _drop_model(output: str, fingerprint: str) -> None:
+    """Delete all features of a model, and the model kept beside them."""
+    folder = storage.join(output, model_name(fingerprint))
+    drop_waves(output, waves(output, fingerprint))
+    storage.remove(folder, lambda: check_held(output))
 
 
 def _move(spark: "SparkSession", output: str, snapshot: Snapshot, plan: PrunePlan, progress: Progress) -> None:

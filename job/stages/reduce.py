@@ -24,8 +24,9 @@ from job.results.validation import PASSED, Readback, read_back, validate
 from job.settings import DEFAULT_COMPONENTS, Settings
 from job.spark.shipping import ship
 from job.spark.tasks import run_tasks
+from job.stages.hold import hold
 from job.stages.report import remove_report, write_report
-from job.storage.lock import check_held, locked
+from job.storage.lock import check_held
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -61,7 +62,7 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
         raise JobError("--output is needed")
     output, progress = storage.absolute(settings.output), progress or Progress()
     read_snapshot(output)  # an output without features is refused before anything is written to it
-    with locked(output, progress):
+    with hold(output, progress):
         snapshot = read_snapshot(output)
         given = check_reduction(settings, snapshot.fingerprint, snapshot.model.n_features)
         ship(spark)
@@ -74,7 +75,7 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
             record = new_record(paths.run, snapshot, settings, reduction.basis, reduction.validation, spark.version)
             with _csv_files(output, settings, snapshot, reduction):
                 clock.lap("csv")
-                record = replace(record, seconds=_rounded(clock), earlier=earlier.run if earlier else None)
+                record = replace(record, seconds=clock.rounded(), earlier=earlier.run if earlier else None)
                 _show(paths, record)
             write_run(output, record)
         except BaseException:
@@ -151,11 +152,6 @@ def _reduce(
     return _Reduction(summary, basis, parts, validation)
 
 
-def _rounded(clock: Stopwatch) -> dict[str, float]:
-    """Return the seconds by stage, to the millisecond."""
-    return {stage: round(value, 3) for stage, value in clock.seconds.items()}
-
-
 def _require_usable(summary: TableSummary) -> None:
     if not summary.ok:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.most_common())
@@ -210,6 +206,7 @@ def _csv_files(output: str, settings: Settings, snapshot: Snapshot, reduction: _
         if settings.csv:
             files.enter_context(matrix_csv(matrix, reduction.parts, k, counts.ok))
         yield
+        check_held(output)
     if not settings.csv:
         storage.remove(matrix)
 
@@ -246,5 +243,5 @@ def _with_report(
             f" make it again with: python -m job report --output {output}"
         ) from error
     clock.lap("report")
-    write_run(output, record := replace(record, seconds=_rounded(clock)))
+    write_run(output, record := replace(record, seconds=clock.rounded()))
     return record

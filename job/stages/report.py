@@ -23,7 +23,8 @@ from job.results.run_record import RunRecord, current_run
 from job.results.tables import results_parts
 from job.settings import DEFAULT_COMPONENTS, Settings
 from job.spark.shipping import ship
-from job.storage.lock import locked
+from job.stages.hold import hold
+from job.storage.lock import check_held
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -54,7 +55,7 @@ def report(
         For features or results that cannot be read.
     """
     output, progress = storage.absolute(settings.output), progress or Progress()
-    with locked(output, progress):
+    with hold(output, progress):
         snapshot, run = check_report(output)
         ship(spark)
         write_report(spark, output, snapshot, run, limits)
@@ -79,9 +80,10 @@ def write_report(
     settings = Settings.from_json(snapshot.settings)
     sample = read_sample(spark, collection.draw.drawn(), results_parts(output, run), settings)
     findings = find(sample)
-    for name, table in report_lists(sample, findings).items():
+    lists, page = report_lists(sample, findings), _page(_reported(run, output), collection, sample, findings, limits)
+    check_held(output)
+    for name, table in lists.items():
         write_csv(storage.join(output, name), iter([table]), table.schema, table.num_rows)
-    page = _page(_reported(run, output), collection, sample, findings, limits)
     storage.write(storage.join(output, REPORT), page.encode())
 
 

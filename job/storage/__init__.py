@@ -6,7 +6,20 @@ between `local` and `objects`; only `objects` and the two `s3` modules know the 
 
 from job.storage.address import absolute, is_s3, join, name, split_s3, text
 from job.storage.entry import Entry
-from job.storage.files import create, exists, fetch, is_loop, open_input, read, remove, scan, show, stat, write
+from job.storage.files import (
+    create,
+    exists,
+    fetch,
+    is_loop,
+    open_input,
+    read,
+    remove,
+    scan,
+    show,
+    stat,
+    walk,
+    write,
+)
 from job.storage.objects import read_tagged, write_if
 from job.storage.s3_errors import CredentialsError
 
@@ -30,6 +43,7 @@ __all__ = [
     "split_s3",
     "stat",
     "text",
+    "walk",
     "write",
     "write_if",
 ]

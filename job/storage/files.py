@@ -1,6 +1,6 @@
 """Files by address, wherever they lie: each function passes to `local` or to `objects`, which behave alike."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
@@ -73,24 +73,45 @@ def create(address: str) -> AbstractContextManager[Path]:
     return objects.create(address) if is_s3(address) else local.create(address)
 
 
-def remove(address: str) -> None:
-    """Delete a file, or a folder or prefix with everything in it; an absent one is no error."""
+def remove(address: str, proceed: Callable[[], None] = lambda: None) -> None:
+    """Delete a file, or a folder or prefix with everything in it; an absent one is no error.
+
+    Parameters
+    ----------
+    address : str
+    proceed : callable
+        Called when it is known what is there, of which alone all is deleted; may raise.
+    """
     if is_s3(address):
-        objects.remove(address)
+        objects.remove(address, proceed)
     else:
+        proceed()
         local.remove(address)
 
 
-def show(source: str, folder: str, name: str) -> None:
+def walk(folder: str) -> Iterator[Entry]:
+    """Yield all files below a folder or prefix, at whatever depth; none where it does not exist."""
+    return objects.walk(folder) if is_s3(folder) else local.walk(folder)
+
+
+def show(source: str, folder: str, name: str, proceed: Callable[[], None]) -> None:
     """Have a folder hold nothing but the folder `name` with the files of the folder `source`.
 
     On a local disk, readers find the folder as it was or as it is to be, at every moment: it is exchanged in one step
     where the disk can do that (Linux, macOS), else in two. On S3 it holds both for as long as copying takes.
+
+    Parameters
+    ----------
+    source, folder : str
+        Addresses.
+    name : str
+    proceed : callable
+        Called before anything is changed, and before anything that was there is deleted; may raise.
     """
     if is_s3(folder):
-        objects.show(source, folder, name)
+        objects.show(source, folder, name, proceed)
     else:
-        local.show(source, folder, name)
+        local.show(source, folder, name, proceed)
 
 
 def is_loop(path: str, root: str) -> bool:

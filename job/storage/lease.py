@@ -16,11 +16,29 @@ from job.progress import Progress
 
 @dataclass(frozen=True)
 class LeaseTimes:
-    """The seconds between heartbeats, between looks at another's heartbeat, and after which a silent lease is void."""
+    """The times of a lease, in seconds.
+
+    Attributes
+    ----------
+    beat_seconds : float
+        Between heartbeats.
+    look_seconds : float
+        Between looks at another's heartbeat, and before a heartbeat that failed is tried again.
+    stale_seconds : float
+        Of silence, after which others may take a lease over.
+    lost_seconds : float
+        Of silence, after which its holder takes it for lost.
+    """
 
     beat_seconds: float = 20.0
     look_seconds: float = 5.0
     stale_seconds: float = 120.0
+    lost_seconds: float = 60.0
+
+
+def now() -> float:
+    """Return seconds that never go backwards, and that go on where the machine sleeps, if its system counts these."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Lease:
@@ -34,12 +52,20 @@ class Lease:
         The same for all who may ask for this output.
     clock : callable
         Returns seconds that never go backwards.
+
+    Attributes
+    ----------
+    token : str
+        Names this lease and no other.
+    taken_over : bool
+        Whether a run that did not release it, and may yet wake up, had it before.
     """
 
-    def __init__(self, output: str, times: LeaseTimes, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, output: str, times: LeaseTimes, clock: Callable[[], float] = now) -> None:
         self.address = storage.join(output, ".lock")
+        self.token = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.taken_over = False
         self._times, self._clock = times, clock
-        self._holder = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
         self._beats = 0
         self._tag: str | None = None
         self._renewed = 0.0
@@ -47,19 +73,19 @@ class Lease:
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
 
-    def take(self, tag: str | None) -> bool:
-        """Take the lease if the object still has this tag (None: if there is still none); return whether it did."""
+    def take(self, found: "Found | None") -> bool:
+        """Take the lease if it is still as it was found (None: if there is still none); return whether it did."""
         asked = self._clock()
-        self._tag = storage.write_if(self.address, self._body(), tag)
-        self._renewed = asked
+        self._tag = storage.write_if(self.address, self._body(), found.tag if found else None)
+        self._renewed, self.taken_over = asked, found is not None and not found.released
         if self._tag:
             self._heart.start()
         return self._tag is not None
 
     @property
     def lost(self) -> bool:
-        """Whether another run has, or may have, taken it over: half the time after which others may is the limit."""
-        return self._tag is None or self._clock() - self._renewed > self._times.stale_seconds / 2
+        """Whether another run has, or may have, taken it over."""
+        return self._tag is None or self._clock() - self._renewed > self._times.lost_seconds
 
     def renew(self) -> bool:
         """Rewrite the lease if it is still ours; return whether it is. A fault of storage says nothing yet."""
@@ -69,25 +95,60 @@ class Lease:
                 return False
             asked = self._clock()
             with suppress(OSError):
-                self._tag = storage.write_if(self.address, self._body(), self._tag)
+                self._tag = self._rewritten(self._body())
                 self._renewed = asked
             return not self.lost
 
     def release(self) -> None:
-        """Stop beating, and delete the lease if it is still ours."""
+        """Stop beating, and leave the lease to whoever comes next, if it is still ours."""
         self._ended.set()
         self._heart.join()
-        # A newcomer takes a lease only by its tag: that of this last beat is known to nobody.
-        if self.renew():
-            storage.remove(self.address)
+        with self._lock, suppress(OSError):
+            if not self.lost:
+                self._rewritten(self._body(released=True))
+            self._tag = None
 
-    def _body(self) -> bytes:
+    def _rewritten(self, body: bytes) -> str | None:
+        """Return the tag of the lease with a new content, None where another run has written it."""
+        tag = storage.write_if(self.address, body, self._tag, hasty=True)
+        if tag is None:
+            found = find(self.address)
+            if found and found.token == self.token:  # our own last one, whose answer was lost
+                tag = storage.write_if(self.address, body, found.tag, hasty=True)
+        return tag
+
+    def _body(self, *, released: bool = False) -> bytes:
         self._beats += 1
-        return json.dumps({"holder": self._holder, "beats": self._beats}).encode()
+        return json.dumps({"holder": self.token, "beats": self._beats, "released": released}).encode()
 
     def _beat(self) -> None:
-        while not self._ended.wait(self._times.beat_seconds) and self.renew():
-            pass
+        seconds = self._times.beat_seconds
+        while not self._ended.wait(seconds) and self.renew():
+            # A beat that has failed is made again soon.
+            late = self._clock() - self._renewed > self._times.look_seconds
+            seconds = min(self._times.look_seconds, self._times.beat_seconds) if late else self._times.beat_seconds
+
+
+@dataclass(frozen=True)
+class Found:
+    """A lease as it was found: the tag of its object, the token in it, whether its holder has released it."""
+
+    tag: str
+    token: str | None
+    released: bool
+
+
+def find(address: str) -> Found | None:
+    """Return the lease at an address, None where there is none."""
+    try:
+        body, tag = storage.read_tagged(address)
+    except FileNotFoundError:
+        return None
+    try:
+        values = json.loads(body)
+        return Found(tag, values["holder"], bool(values.get("released")))
+    except (ValueError, LookupError, TypeError, AttributeError):  # it is not ours to understand
+        return Found(tag, None, False)
 
 
 @contextmanager
@@ -100,31 +161,27 @@ def leased(output: str, progress: Progress, times: LeaseTimes) -> Iterator[Lease
         Where another run holds it.
     """
     lease = Lease(output, times)
-    if not lease.take(None):
-        tag = _watch(lease.address, output, progress, times)
-        if not lease.take(tag):
-            raise busy(output)
+    if not lease.take(None) and not lease.take(_watch(lease.address, output, progress, times)):
+        raise busy(output)
     try:
         yield lease
     finally:
         lease.release()
 
 
-def _watch(lease: str, output: str, progress: Progress, times: LeaseTimes) -> str | None:
-    """Watch another run's lease; return its tag once it has been silent for too long, or None once it is released."""
-    try:
-        _, found = storage.read_tagged(lease)
-    except FileNotFoundError:
-        return None
+def _watch(lease: str, output: str, progress: Progress, times: LeaseTimes) -> Found | None:
+    """Watch another run's lease; return it once it is released, or has been silent for too long."""
+    found = find(lease)
+    if found is None or found.released:
+        return found
     progress.say(f"another run holds {output}; watching for {times.stale_seconds:.0f} s whether it still lives")
-    until = time.monotonic() + times.stale_seconds
-    while time.monotonic() < until:
+    until = now() + times.stale_seconds
+    while now() < until:
         time.sleep(times.look_seconds)
-        try:
-            _, tag = storage.read_tagged(lease)
-        except FileNotFoundError:
-            return None
-        if tag != found:
+        seen = find(lease)
+        if seen is None or seen.released:
+            return seen
+        if seen.tag != found.tag:
             raise busy(output)
     progress.say(f"that run no longer lives; taking over {output}")
     return found

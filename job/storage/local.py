@@ -7,8 +7,8 @@ import shutil
 import stat as stat_module
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from job.storage.entry import Entry
@@ -70,8 +70,9 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def show(source: str, folder: str, name: str) -> None:
+def show(source: str, folder: str, name: str, proceed: Callable[[], None]) -> None:
     """Have a folder hold nothing but the folder `name` with the files of `source`, in one step; see `files.show`."""
+    proceed()
     target = Path(folder)
     new = _beside(target)
     try:
@@ -120,6 +121,14 @@ def remove(address: str) -> None:
         shutil.rmtree(address)
     else:
         Path(address).unlink(missing_ok=True)
+
+
+def walk(folder: str) -> Iterator[Entry]:
+    """Yield all files below a folder, none where there is no such folder."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # gone since the folder was read
+                yield stat(os.path.join(parent, name))  # noqa: PTH118 - one system call a file
 
 
 def is_loop(path: str, root: str) -> bool:

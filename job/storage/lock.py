@@ -1,10 +1,20 @@
-"""One run at a time on an output: the kernel's lock on a local disk, a lease on S3."""
+"""One run at a time on an output: the kernel's lock on a local disk, a lease on S3.
+
+A process may be paused at any moment, and go on after another run has taken over its lease. Therefore, on S3, a file
+that names others carries the token of the lease under which it was written, and is written only if nobody else has
+written it meanwhile. A run that takes over a lease first writes all such files anew, under its own token: from then on
+the other's writes fail. Files that no file names may be deleted at any moment, if they were seen before the lease was
+last checked: they are nobody else's.
+"""
 
 import fcntl
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from job import storage
 from job.errors import RunError
@@ -14,18 +24,37 @@ from job.storage.lease import Lease, LeaseTimes, busy, leased
 # Outputs that threads of this process hold: a run holds one lock while its stages, in its thread, ask for it again.
 _held: dict[tuple[str, int], Lease | None] = {}
 
+# Requests to S3 at a time.
+_REQUESTS = 16
+
+# Returns, for an output, the names below it of all files that name others, each with its content where there is none.
+NamingFiles = Callable[[str], Mapping[str, dict[str, Any]]]
+
 
 @contextmanager
-def locked(output: str, progress: Progress | None = None, times: LeaseTimes | None = None) -> Iterator[None]:
+def locked(
+    output: str, progress: Progress | None = None, times: LeaseTimes | None = None, naming: NamingFiles = lambda _: {}
+) -> Iterator[None]:
     """Hold an output for the duration of the block; the same thread may ask for it again within the block.
 
     On a local disk the lock ends with the process that holds it, however that ends. On S3 it is a lease with a
     heartbeat; the lease of another run is watched for two minutes, and taken over if its heart does not beat.
 
+    Parameters
+    ----------
+    output : str
+    progress : Progress, optional
+        Where to say that another run holds it; silent by default.
+    times : LeaseTimes, optional
+    naming : callable
+        Called where a lease is taken over.
+
     Raises
     ------
     JobError
         Where another run holds the output.
+    RunError
+        Where another run has taken over the output, and the block has failed.
     """
     address = storage.absolute(output)
     hold = (address, threading.get_ident())
@@ -37,9 +66,15 @@ def locked(output: str, progress: Progress | None = None, times: LeaseTimes | No
     else:
         holding = _flocked(address)
     with holding as lease:
+        if lease and lease.taken_over:
+            _take_over(address, lease, naming(address))
         _held[hold] = lease
         try:
             yield
+        except Exception:
+            if lease:
+                _renew(lease)  # what another run has deleted meanwhile is no error of its own
+            raise
         finally:
             _held.pop(hold, None)
 
@@ -55,22 +90,88 @@ def check_held(output: str) -> None:
         In that case; nothing more may be written.
     """
     lease = _held.get((storage.absolute(output), threading.get_ident()))
-    if lease and not lease.renew():
-        raise RunError(
-            f"another run has taken over {output}, because this one was silent for too long; run again later"
-        )
+    if lease:
+        _renew(lease)
 
 
-def write_named(output: str, name: str, data: bytes) -> None:
-    """Write a file below an output that names others: from then on, these count.
+def write_named(output: str, files: Mapping[str, dict[str, Any]]) -> None:
+    """Write files below an output, JSON by name, that name others: from then on, these count.
 
     Raises
     ------
     RunError
         Where another run has taken over the output.
     """
-    check_held(output)
-    storage.write(storage.join(output, name), data)
+    lease = _held.get((storage.absolute(output), threading.get_ident()))
+    token = {"lease": lease.token} if lease else {}
+    contents = {storage.join(output, name): _json(values | token) for name, values in files.items()}
+    if lease:
+        _write_over(contents, lambda address, _: contents[address], lambda: _renew(lease))
+    else:
+        for address, content in contents.items():
+            storage.write(address, content)
+
+
+def _json(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=1) + "\n").encode()
+
+
+def _renew(lease: Lease) -> None:
+    if not lease.renew():
+        output = lease.address.removesuffix("/.lock")
+        raise RunError(
+            f"another run has taken over {output}, because this one was silent for too long; run again later"
+        )
+
+
+def _write_over(
+    addresses: Iterable[str], content: Callable[[str, bytes | None], bytes], proceed: Callable[[], None]
+) -> None:
+    """Write the version of each file that follows the present one, whatever others write meanwhile.
+
+    `proceed` raises where this run may write no more. It is called after the present versions were seen: whoever takes
+    over the lease later writes another version first, and this one fails.
+    """
+
+    def write(address: str, present: tuple[bytes | None, str | None]) -> bool:
+        return storage.write_if(address, content(address, present[0]), present[1]) is not None
+
+    left = list(addresses)
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        while left:
+            present = list(pool.map(_present, left))
+            proceed()
+            written = list(pool.map(write, left, present))
+            left = [address for address, done in zip(left, written, strict=True) if not done]
+
+
+def _present(address: str) -> tuple[bytes | None, str | None]:
+    """Return a file's bytes and tag, None twice where there is none."""
+    try:
+        return storage.read_tagged(address)
+    except FileNotFoundError:
+        return None, None
+
+
+def _take_over(output: str, lease: Lease, naming: Mapping[str, dict[str, Any]]) -> None:
+    """Write all naming files anew, as they are but with the token of this lease: a write on its way then fails."""
+    empty = {storage.join(output, name): values for name, values in naming.items()}
+
+    def content(address: str, present: bytes | None) -> bytes:
+        return _signed(present, empty[address], lease.token)
+
+    # A run that has itself lost the lease meanwhile does no harm here: the contents stay.
+    _write_over(empty, content, lambda: None)
+
+
+def _signed(present: bytes | None, empty: dict[str, Any], token: str) -> bytes:
+    """Return the content of a naming file with the token of a lease in it."""
+    if present is None:
+        return _json(empty | {"lease": token})
+    try:
+        return _json(json.loads(present) | {"lease": token})
+    except (ValueError, TypeError):  # damaged, and to be found so
+        return present + b"\n"
 
 
 @contextmanager

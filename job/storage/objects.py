@@ -9,7 +9,7 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -134,16 +134,25 @@ def _read_tagged(address: str) -> tuple[bytes, str]:
         return answer["Body"].read(), answer["ETag"]
 
 
-def write_if(address: str, data: bytes, tag: str | None) -> str | None:
+def write_if(address: str, data: bytes, tag: str | None, *, hasty: bool = False) -> str | None:
     """Put an object if the present one has this tag (None: if there is none); return the new tag, or None if not.
 
     Only this writer may ever write these bytes: when the answer to a PUT is lost, they show whose PUT took effect.
+
+    Parameters
+    ----------
+    address : str
+    data : bytes
+    tag : str or None
+        As `read_tagged` returned it.
+    hasty : bool
+        Whether to ask only once, and not to wait long for the answer.
     """
     bucket, key = split_s3(address)
     condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
     try:
         with errors(address, "PutObject"):
-            answer = s3.client().put_object(Bucket=bucket, Key=key, Body=data, **condition)
+            answer = s3.client(hasty=hasty).put_object(Bucket=bucket, Key=key, Body=data, **condition)
         return str(answer["ETag"])
     except FileNotFoundError:  # S3's answer to If-Match for an object that is gone
         return None
@@ -176,15 +185,17 @@ def _put(address: str, path: Path) -> None:
             s3.store(bucket).put(key, path)
 
 
-def show(source: str, folder: str, name: str) -> None:
+def show(source: str, folder: str, name: str, proceed: Callable[[], None]) -> None:
     """Have a prefix hold nothing but the prefix `name` with the objects of `source`; see `files.show`."""
     bucket, _ = split_s3(folder)
     shown = _keys(folder)
     start, prefix = len(_prefix(source)), _prefix(f"{folder}/{name}")
     targets = {key: f"{prefix}{key[start:]}" for key in _keys(source)}
+    proceed()
     with ThreadPoolExecutor(_COPIES) as pool:
         for _ in pool.map(partial(_copy, bucket), targets, targets.values()):
             pass
+    proceed()
     _delete_keys(folder, sorted(set(shown) - set(targets.values())))
 
 
@@ -201,18 +212,27 @@ def _copy(bucket: str, source: str, target: str) -> None:
     s3.retried(copy)
 
 
-def remove(address: str) -> None:
+def remove(address: str, proceed: Callable[[], None]) -> None:
     """Delete the object of this key and all objects below this prefix."""
     _, key = split_s3(address)
-    _delete_keys(address, [*([key] if key else []), *_keys(address)])
+    keys = [*([key] if key else []), *_keys(address)]
+    proceed()
+    _delete_keys(address, keys)
+
+
+def walk(folder: str) -> Iterator[Entry]:
+    """Yield all objects below a prefix."""
+    bucket, _ = split_s3(folder)
+    with errors(folder, "ListObjectsV2"):
+        for page in s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(folder)):
+            for item in page.get("Contents", []):
+                modified = _microseconds(item["LastModified"])
+                yield Entry(f"{S3}{bucket}/{item['Key']}", False, item["Size"], modified, _plain(item["ETag"]))
 
 
 def _keys(folder: str) -> list[str]:
     """Return all keys below a prefix."""
-    bucket, _ = split_s3(folder)
-    with errors(folder, "ListObjectsV2"):
-        pages = s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(folder))
-        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+    return [split_s3(entry.address)[1] for entry in walk(folder)]
 
 
 def _delete_keys(address: str, keys: list[str]) -> None:

@@ -40,6 +40,8 @@ class RetryPolicy:
         Time to connect; S3 takes a second or so.
     silence_seconds : float
         Longest pause in an answer: 5 MB of an upload pass in it from 2 Mbit/s on, so a longer one is a dead connection.
+    hasty_seconds : float
+        Longest pause in an answer to a heartbeat, which is not asked again: the next one is soon.
     answer_seconds : float
         Time for a whole answer: an image of 100 MB takes it at 3 Mbit/s.
     first_wait_seconds, longest_wait_seconds : float
@@ -61,6 +63,7 @@ class RetryPolicy:
 
     connect_seconds: float = 5.0
     silence_seconds: float = 20.0
+    hasty_seconds: float = 5.0
     answer_seconds: float = 300.0
     first_wait_seconds: float = 0.1
     longest_wait_seconds: float = 10.0
@@ -108,16 +111,16 @@ def session() -> Any:
 
 
 @cache
-def client() -> Any:
-    """Return boto3's client, for listing, deleting and rare keys."""
+def client(*, hasty: bool = False) -> Any:
+    """Return boto3's client, for listing, deleting and rare keys; a hasty one asks once, and waits a few seconds."""
     from botocore.config import Config  # noqa: PLC0415 - see session
 
     made = session().client(
         "s3",
         config=Config(
-            retries={"mode": "standard", "max_attempts": policy().boto_retries},
+            retries={"mode": "standard", "total_max_attempts": 1 if hasty else 1 + policy().boto_retries},
             connect_timeout=policy().connect_seconds,
-            read_timeout=policy().silence_seconds,
+            read_timeout=policy().hasty_seconds if hasty else policy().silence_seconds,
             max_pool_connections=CONNECTIONS,
         ),
     )

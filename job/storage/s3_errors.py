@@ -84,7 +84,7 @@ def errors(address: str, operation: str) -> Iterator[None]:
 
 def status(error: BaseException | None) -> int:
     """Return the HTTP status of an error of boto3, 0 for other errors."""
-    answer: dict[str, Any] = getattr(error, "response", {})
+    answer: dict[str, Any] = getattr(error, "response", None) or {}
     return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 

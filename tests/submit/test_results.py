@@ -1,11 +1,13 @@
 """Results: what is copied to this machine, byte for byte, and what is not."""
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from job.errors import JobError
-from submit.results import download
+from submit.results import download, read
 from tests.submit.conftest import Cloud, Submit
 
 
@@ -34,6 +36,19 @@ def test_without_results_there_is_a_word_instead(cloud: Cloud, submit: Submit, t
     done = submit("results", "--download", str(tmp_path / "x"))
     assert (done.status, done.err) == (2, f"error: there are no results in s3://{cloud.bucket}/results yet\n")
     assert not (tmp_path / "x").exists()
+
+
+def test_a_run_that_has_taken_over_and_is_at_work_is_no_result(cloud: Cloud) -> None:
+    cloud.put("results/run.json", b'{"lease": "of that run"}')
+    assert read(cloud.s3, f"s3://{cloud.bucket}/results") is None
+
+
+def test_results_were_written_when_their_run_says_so(cloud: Cloud, results: dict[str, bytes]) -> None:
+    fields = json.loads(results["run.json"]) | {"written": "2026-01-02T03:04:05+00:00"}
+    cloud.put("results/run.json", json.dumps(fields).encode())
+    found = read(cloud.s3, f"s3://{cloud.bucket}/results")
+    assert found
+    assert found.written == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def test_a_copy_that_fails_leaves_nothing(cloud: Cloud, results: dict[str, bytes], tmp_path: Path) -> None:

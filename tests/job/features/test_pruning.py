@@ -24,7 +24,6 @@ def test_only_waves_with_rows_that_are_not_current_go() -> None:
         moving=(masked, RowMask.whole(mixed[1])),
     )
     assert plan.moving_rows == 8
-    assert plan.folders == (WAVES[1], WAVES[2], f"features/model={'f' * 16}", f"features/model={'0' * 16}")
     new = file(3, 0, 8)
     after = plan.apply(current, [new])
     assert after.row_masks == tuple(map(RowMask.whole, (*whole, new)))

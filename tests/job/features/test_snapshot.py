@@ -98,6 +98,7 @@ def test_the_file_of_version_0_1_is_read_and_written_alike(output: str) -> None:
     ("data", "words"),
     [
         (None, r"^no features in .*; make them with: python -m job featurize --output"),
+        (b'{"lease": "of a run at work"}', r"^no features in .*; make them with: python -m job featurize --output"),
         (b"{", r"_CURRENT\.json is damaged; run python -m job featurize again"),
         (b"[1]", r"_CURRENT\.json is damaged; run python -m job featurize again"),
         (b'{"format": 2, "run": "r"}', r"_CURRENT\.json is damaged; run python -m job featurize again"),

@@ -8,7 +8,7 @@ from job import storage
 from job.errors import RunError
 from job.features.layout import model_folder, models
 from job.features.table import read_file
-from job.features.wave import committed, drop_uncommitted
+from job.features.wave import committed, drop_uncommitted, drop_waves, empty_marker
 from tests.job.features.stores import FINGERPRINT, write_wave
 
 
@@ -52,6 +52,33 @@ def test_waves_without_a_marker_are_removed_and_nothing_else(output: str) -> Non
     assert committed(output, FINGERPRINT) == files
     assert sum(batch.num_rows for batch in read_file(output, files[0], ["path"])) == 3
     assert not storage.exists(storage.join(output, "features", f"model={'f' * 16}", "wave=c-0000"))
+
+
+def test_files_that_a_marker_does_not_name_are_removed_from_its_wave(output: str) -> None:
+    files = write_wave(output, "a", 3)
+    folder = storage.join(output, files[0].wave)
+    for name in ("part-00000-loser.parquet", ".0123456789abcdef0123456789abcdef"):
+        storage.write(storage.join(folder, name), b"of a task that lost")
+    drop_uncommitted(output)
+    assert {storage.name(entry.address) for entry in storage.scan(folder)} == {"part-00000.parquet", "_COMMIT.json"}
+
+
+def test_a_wave_whose_marker_cannot_be_read_is_left_alone(output: str) -> None:
+    files = write_wave(output, "a", 3)
+    storage.write(storage.join(output, files[0].wave, "_COMMIT.json"), b"{")
+    drop_uncommitted(output)
+    assert storage.exists(storage.join(output, files[0].name))
+
+
+def test_a_wave_that_goes_counts_no_more_before_its_files_are_gone(output: str) -> None:
+    kept, gone = write_wave(output, "a", 3), write_wave(output, "b", 4)
+    storage.write(storage.join(output, gone[0].wave, "_COMMIT.json"), json.dumps(empty_marker(gone[0].wave)).encode())
+    assert committed(output, FINGERPRINT) == kept
+    drop_uncommitted(output)  # a killed run may have come so far
+    assert not storage.exists(storage.join(output, gone[0].name))
+    drop_waves(output, [kept[0].wave])
+    assert committed(output, FINGERPRINT) == []
+    assert not storage.exists(storage.join(output, kept[0].wave))
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ KEYS = [
     "validation",
     "unlisted_folders",
     "earlier",
+    "written",
     "format",
 ]
 
@@ -35,6 +36,8 @@ KEYS = [
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_run(str(tmp_path)) is None
     assert read_run(str(tmp_path / "absent")) is None
+    (tmp_path / "run.json").write_text('{"lease": "of a run that took over, and has not come to its end"}')
+    assert read_run(str(tmp_path)) is None
     write_run(str(tmp_path), run_record())
     assert read_run(str(tmp_path)) == current_run(str(tmp_path)) == run_record()
 
@@ -95,7 +98,10 @@ def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
         read_run(str(tmp_path))
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if key not in {"format", "earlier", "unlisted_folders"}])
+NEW = {"format", "earlier", "unlisted_folders", "written"}
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key not in NEW])
 def test_a_record_without_one_of_its_keys_is_refused(tmp_path: Path, key: str) -> None:
     edit(tmp_path, lambda fields: fields.pop(key))
     with pytest.raises(JobError, match=r"run\.json is damaged; delete it and run again"):

@@ -1,5 +1,6 @@
 """One run at a time on an output."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,9 +13,9 @@ import pytest
 
 from job import storage
 from job.errors import JobError, RunError
-from job.storage.lease import Lease, LeaseTimes
-from job.storage.lock import check_held, locked
-from tests.faulty_s3 import Fault, FaultyS3, Request
+from job.storage.lease import Lease, LeaseTimes, find
+from job.storage.lock import check_held, locked, write_named
+from tests.faulty_s3 import Fault, FaultyS3, Request, always, first
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -85,7 +86,8 @@ def output(bucket: str) -> str:
     return f"s3://{bucket}/out"
 
 
-HASTY = LeaseTimes(beat_seconds=0.3, look_seconds=0.2, stale_seconds=2.0)
+HASTY = LeaseTimes(beat_seconds=0.3, look_seconds=0.2, stale_seconds=2.0, lost_seconds=1.0)
+QUIET = LeaseTimes(beat_seconds=3600)
 
 
 def test_on_s3_a_lease_that_beats_is_respected(output: str) -> None:
@@ -96,9 +98,11 @@ def test_on_s3_a_lease_that_beats_is_respected(output: str) -> None:
         pass
     assert time.monotonic() - started < 2  # it beat, so there was no need to wait till the end
     lease.release()
-    with locked(output, times=HASTY):
+    with locked(output, times=QUIET):  # released, it is not watched for two minutes
         pass
-    assert not storage.exists(storage.join(output, ".lock"))
+    found = find(storage.join(output, ".lock"))
+    assert found
+    assert found.released
 
 
 def test_on_s3_a_lease_whose_holder_was_killed_is_taken_over(output: str) -> None:
@@ -111,10 +115,12 @@ def test_on_s3_a_lease_whose_holder_was_killed_is_taken_over(output: str) -> Non
 
 def test_on_s3_only_one_of_two_takes_over(output: str) -> None:
     storage.write(storage.join(output, ".lock"), b"left behind")
-    _, tag = storage.read_tagged(storage.join(output, ".lock"))
+    found = find(storage.join(output, ".lock"))
+    assert found
+    assert not found.released
     first, second = Lease(output, HASTY), Lease(output, HASTY)
-    assert first.take(tag)
-    assert not second.take(tag)
+    assert first.take(found)
+    assert not second.take(found)
     first.release()
 
 
@@ -127,9 +133,6 @@ def test_on_s3_a_run_that_lost_its_lease_writes_no_more(output: str) -> None:
             check_held(output)
     # What the other has put there is left alone.
     assert storage.read(storage.join(output, ".lock")) == b"taken over"
-
-
-QUIET = LeaseTimes(beat_seconds=3600, stale_seconds=120)
 
 
 def test_on_s3_a_run_that_was_paused_has_lost_its_lease_whoever_has_it_now(output: str) -> None:
@@ -174,3 +177,100 @@ def test_on_s3_a_release_that_nothing_preceded_leaves_the_lease_of_another(outpu
     storage.write(lease.address, b"taken over")
     lease.release()
     assert storage.read(lease.address) == b"taken over"
+
+
+AT_ONCE = LeaseTimes(beat_seconds=3600, stale_seconds=0.0)
+
+
+def take_over(output: str, names: list[str]) -> str:
+    """Take over the lease of an output in a thread, as another run would, and return its token."""
+
+    def other() -> str:
+        with locked(output, times=AT_ONCE, naming=lambda _: {name: {"empty": True} for name in names}):
+            found = find(storage.join(output, ".lock"))
+            assert found
+            assert found.token
+            return found.token
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(other).result()
+
+
+def test_on_s3_a_naming_file_carries_the_lease_that_it_was_written_under(output: str) -> None:
+    with locked(output, times=QUIET):
+        write_named(output, {"run.json": {"run": "a"}, "other.json": {}})
+        write_named(output, {"run.json": {"run": "b"}})
+        held = find(storage.join(output, ".lock"))
+    assert held
+    assert json.loads(storage.read(f"{output}/run.json")) == {"run": "b", "lease": held.token}
+    assert json.loads(storage.read(f"{output}/other.json")) == {"lease": held.token}
+
+
+@pytest.mark.parametrize("before", [b'{"run": "before"}', b"damaged", None])
+def test_on_s3_a_write_on_its_way_fails_when_another_run_has_taken_over(
+    output: str, faulty: FaultyS3, before: bytes | None
+) -> None:
+    if before:
+        storage.write(f"{output}/run.json", before)
+    others: list[str] = []
+
+    def pause(request: Request) -> Fault | None:
+        if request.method == "PUT" and request.path.endswith("run.json") and not others:
+            others.append("")
+            others.append(take_over(output, ["run.json", "features/_CURRENT.json"]))
+        return None
+
+    faulty.rule = pause
+    with pytest.raises(RunError, match="another run has taken over"), locked(output, times=QUIET):
+        write_named(output, {"run.json": {"run": "late"}})
+    found = storage.read(f"{output}/run.json")
+    if before == b"damaged":
+        assert found == b"damaged\n"
+    else:
+        assert json.loads(found) == (json.loads(before) if before else {"empty": True}) | {"lease": others[1]}
+    assert json.loads(storage.read(f"{output}/features/_CURRENT.json")) == {"empty": True, "lease": others[1]}
+
+
+def test_on_s3_a_run_that_fails_for_what_another_one_has_deleted_says_so(output: str) -> None:
+    def read(*, alone: bool) -> None:
+        with locked(output, times=QUIET):
+            if not alone:
+                take_over(output, [])
+            storage.read(f"{output}/gone")
+
+    with pytest.raises(RunError, match="another run has taken over"):
+        read(alone=False)
+    with pytest.raises(FileNotFoundError):
+        read(alone=True)
+
+
+def test_on_s3_a_released_lease_is_not_taken_for_one_whose_holder_may_wake_up(output: str) -> None:
+    with locked(output, times=QUIET):
+        pass
+    with locked(output, times=QUIET, naming=lambda _: {"run.json": {}}):
+        assert not storage.exists(f"{output}/run.json")
+
+
+def test_on_s3_a_heartbeat_is_not_repeated_and_its_silence_counts(output: str, faulty: FaultyS3) -> None:
+    now = [0.0]
+    lease = Lease(output, QUIET, clock=lambda: now[0])
+    assert lease.take(None)
+    faulty.rule = always(Fault.INTERNAL, "PUT", ".lock")
+    before = len(faulty.requests)
+    assert lease.renew()  # it says nothing yet
+    assert len(faulty.requests) == before + 1
+    now[0] = 61.0
+    assert not lease.renew()
+    lease.release()
+
+
+def test_on_s3_a_heartbeat_whose_answer_was_lost_is_known_as_our_own(output: str, faulty: FaultyS3) -> None:
+    lease = Lease(output, QUIET)
+    assert lease.take(None)
+    faulty.rule = first(Fault.LOST, method="PUT", part=".lock")
+    assert lease.renew()
+    assert lease.renew()
+    lease.release()
+    found = find(lease.address)
+    assert found
+    assert found.released
