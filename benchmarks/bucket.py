@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from typing import NamedTuple
 
 PAGE = 1000
@@ -34,14 +34,18 @@ class Bucket:
         if self.objects.pop(key, None):
             del self.keys[bisect_left(self.keys, key)]
 
-    def page(self, prefix: str, delimiter: str, start: str) -> tuple[list[str], list[str], str | None]:
-        """Return the keys and the folders of one page that begins at `start`, and where the next one begins."""
+    def page(
+        self, prefix: str, delimiter: str, start: str, after: str = "", most: int = PAGE
+    ) -> tuple[list[str], list[str], str | None]:
+        """Return the keys and the folders of a page from `start` on, else after a key; and where the next begins."""
         keys: list[str] = []
         folders: list[str] = []
         at = bisect_left(self.keys, max(prefix, start))
+        if after and not start:
+            at = max(at, bisect_right(self.keys, after))
         while at < len(self.keys) and self.keys[at].startswith(prefix):
             key = self.keys[at]
-            if len(keys) + len(folders) == PAGE:
+            if len(keys) + len(folders) == most:
                 return keys, folders, key
             end = key.find(delimiter, len(prefix)) if delimiter else -1
             if end < 0:
@@ -49,7 +53,7 @@ class Bucket:
                 at += 1
             else:
                 folders.append(key[: end + len(delimiter)])
-                at = bisect_left(self.keys, f"{folders[-1]}\U0010ffff", at)
+                at = bisect_left(self.keys, folders[-1][:-1] + chr(ord(delimiter[-1]) + 1), at)
         return keys, folders, None
 
 

@@ -1,5 +1,6 @@
 """A million files listed, against Spark's own listing, and a million keys; memory: python -m benchmarks.listing.
 
+Keys are listed in 100 folders, and in one folder of a bucket that answers late.
 Each lister is a process of its own, with a session that is warm and a first pass behind it. Spark's listing is that of
 its `binaryFile` source, which gives path, length and modification time and leaves the contents closed; it gets 8 GB of
 heap, as it keeps every file on the driver, and few large partitions. The job has the session that it makes for itself.
@@ -175,11 +176,26 @@ def keys(found: Bench) -> None:
     found.say(f"  the server took {share:.1f} s of processor time a pass")
 
 
+def flat(found: Bench) -> None:
+    """Time the job's listing of one large folder in a bucket that answers late."""
+    count, rounds, late = found.options["flat"], found.options["rounds"], found.options["latency"]
+    with serving(Contents(flat=count), late / 1e3) as server:
+        before, expected = server.processor_seconds(), Found(count, count * len(inputs.jpeg(0, 100, 100)))
+        with lister(by_job, f"s3://{IMAGES}/camera", expected) as job, watched(job.process) as memory:
+            title = f"{count:,} keys in one folder of a bucket that answers {late:g} ms late"
+            found.compare(title, {JOB: lambda: job.seconds(JOB)}, rounds, count)
+        share = (server.processor_seconds() - before) / (rounds + 1)
+    found.say(f"  {', '.join(f'{kind} {peak:,.0f} MB' for kind, peak in memory.items())}")
+    found.say(f"  the server took {share:.1f} s of processor time a pass")
+
+
 def main() -> None:
     """Run the command."""
     command = parser("listing", __doc__)
     command.add_argument("--files", type=int, default=1_000_000, help="0 for none (default: %(default)s)")
     command.add_argument("--keys", type=int, default=1_000_000, help="0 for none (default: %(default)s)")
+    command.add_argument("--flat", type=int, default=1_000_000, help="0 for none (default: %(default)s)")
+    command.add_argument("--latency", type=float, default=25, help="milliseconds for --flat (default: %(default)s)")
     command.add_argument("--folder", type=Path, default=inputs.INPUTS, help="4 GB are needed (default: %(default)s)")
     options = command.parse_args()
     with bench("listing", options) as found:
@@ -187,6 +203,8 @@ def main() -> None:
             compare(found, options.folder)
         if options.keys:
             keys(found)
+        if options.flat:
+            flat(found)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
 from benchmarks import inputs
-from benchmarks.bucket import Bucket, Object, new_object
+from benchmarks.bucket import PAGE, Bucket, Object, new_object
 from job.storage import s3
 
 IMAGES, RESULTS = "images", "results"
@@ -28,10 +28,15 @@ _WORDS = {200: "OK", 204: "No Content", 206: "Partial Content", 404: "Not Found"
 
 
 class Contents(NamedTuple):
-    """The contents of the bucket `images`: a folder's files, or keys in 100 folders that all have one content."""
+    """The contents of the bucket `images`: a folder's files, or keys that all have one content.
+
+    `keys` are in 100 folders, `flat` in one; `names` are further keys.
+    """
 
     folder: Path | None = None
     keys: int = 0
+    flat: int = 0
+    names: tuple[str, ...] = ()
 
 
 class Server(NamedTuple):
@@ -100,9 +105,10 @@ class _S3:
         if contents.folder:
             for path in contents.folder.rglob("*.*"):
                 images[str(path.relative_to(contents.folder))] = new_object(path.read_bytes(), path.stat().st_mtime)
-        if contents.keys:
-            same = new_object(inputs.jpeg(0, 100, 100), time.time())
-            images |= {inputs.name(number): same for number in range(contents.keys)}
+        same = new_object(inputs.jpeg(0, 100, 100), time.time())
+        images |= {inputs.name(number): same for number in range(contents.keys)}
+        images |= {f"camera/IMG_{number:08d}.jpg": same for number in range(contents.flat)}
+        images |= dict.fromkeys(contents.names, same)
         self._buckets = {IMAGES: Bucket(images), RESULTS: Bucket({})}
         self._uploads: dict[str, dict[int, bytes]] = {}
 
@@ -162,11 +168,15 @@ def _get(found: Object, requested: str | None) -> _Answer:
 
 def _list(bucket: Bucket, query: dict[str, str]) -> _Answer:
     keys, folders, following = bucket.page(
-        query.get("prefix", ""), query.get("delimiter", ""), query.get("continuation-token", "")
+        query.get("prefix", ""),
+        query.get("delimiter", ""),
+        unquote(query.get("continuation-token", "")),
+        query.get("start-after", ""),
+        int(query.get("max-keys", PAGE)),
     )
     lines = [f"<IsTruncated>{'false' if following is None else 'true'}</IsTruncated><EncodingType>url</EncodingType>"]
     if following is not None:
-        lines.append(f"<NextContinuationToken>{html.escape(following)}</NextContinuationToken>")
+        lines.append(f"<NextContinuationToken>{quote(following)}</NextContinuationToken>")
     for key in keys:
         found = bucket.objects[key]
         lines.append(

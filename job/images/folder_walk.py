@@ -1,19 +1,20 @@
 """A walk through a folder or prefix: a listing of the images in it and in the folders below it.
 
-The driver lists up to 50,000 images itself. Spark lists more, folder by folder; they never meet on the driver.
+The driver lists up to 50,000 images itself. Tasks list more, in rounds: each reads its share of the folders that are
+known, hands back those that it has found beyond its limits, and they are dealt out again. Neither images nor folders
+meet on the driver. A folder with more images than the driver lists is divided by ranges of names, where it is on S3.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from itertools import chain, islice
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+from math import ceil
 from typing import TYPE_CHECKING
 
 from job import storage
-from job.images.listing import ListedImage, Listing, UnlistedFolders, write_parts
-from job.images.rejection import NAME_NOT_UTF8
+from job.images.folder_reading import CHUNK, Reader, Reading, Span
+from job.images.listing import ListedImage, Listing, write_parts
+from job.images.pending_spans import SpanFile, deal, read_spans, write_spans
 from job.settings import Settings
 from job.spark.capacity import parallelism
 from job.spark.tasks import run_tasks
@@ -21,133 +22,143 @@ from job.spark.tasks import run_tasks
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# Images that the driver lists itself; beyond them it hands the folders that are left to Spark.
-DRIVER_IMAGES = 50_000
-
 # Tasks a core that walk the other folders: some folders are larger than others, and a task costs a tenth of a second.
 WALKS = 8
 
-# Folders to ask for before it is their turn.
-FOLDERS_AHEAD = 16
+# Ranges of a large folder for each of these tasks, which asks for several at a time; no more than so many in all.
+RANGES = 4
+MOST_RANGES = 1_000
+
+
+@dataclass(frozen=True)
+class WalkLimits:
+    """How much the driver and each task lists before it hands on what is left.
+
+    Attributes
+    ----------
+    driver_images, driver_folders : int
+        Images that the driver lists itself, folders that it finds.
+    task_images, task_folders : int
+        The same for a task: twenty seconds or so.
+    task_spans : int
+        Folders that one task is given.
+    chunk : int
+        Children of a folder that are read at a time.
+    """
+
+    driver_images: int = 50_000
+    driver_folders: int = 20_000
+    task_images: int = 500_000
+    task_folders: int = 20_000
+    task_spans: int = 20_000
+    chunk: int = CHUNK
+
+
+LIMITS = WalkLimits()
 
 
 def list_folder(
-    spark: "SparkSession", settings: Settings, root: str, folder: str, driver_images: int = DRIVER_IMAGES
+    spark: "SparkSession", settings: Settings, root: str, folder: str, limits: WalkLimits = LIMITS
 ) -> Listing:
-    """Walk breadth first on the driver; after `driver_images` images leave the folders not yet read to Spark."""
-    bound = settings.limit or driver_images
-    images: list[ListedImage] = []
-    pending = deque([root])
-    unlisted: list[str] = []
-    for found in _opened(pending, root, settings.endings, unlisted):
-        known = len(images)
-        images.extend(islice(found, bound + 1 - known))
-        if len(images) > bound:
-            if settings.limit:
-                break
-            listing = write_parts(images[:known], f"{folder}/driver")  # a task reads this folder again, from its start
-            listing.unlisted += _unlisted(unlisted)
-            for part in run_tasks(spark, _walk, _walks(spark, list(pending), root, settings.endings, folder)):
-                listing.add(part)
-            return listing
-    listing = write_parts(images[: settings.limit], f"{folder}/driver")
-    listing.unlisted += _unlisted(unlisted)
+    """Walk breadth first on the driver; what it has not read within its limits is left to Spark's tasks."""
+    reader = Reader([Span(root)], root, settings.endings, limits.chunk)
+    chunks: list[tuple[Reading, list[ListedImage]]] = []
+    if settings.limit:
+        chunks.extend(reader.read(settings.limit))
+        return _driver_listing(chunks, folder, reader, settings.limit)
+    chunks.extend(reader.read(limits.driver_images, limits.driver_folders))
+    large = [reading for reading in reader.begun if reading.images * 4 > limits.driver_images]
+    if storage.in_order(root):
+        small = [reading.rest() for reading in reader.begun if reading not in large]
+    else:  # a task reads it again, from its start
+        small, large = [reading.span for reading in reader.begun], []
+        chunks = [(reading, images) for reading, images in chunks if reading not in reader.begun]
+    listing = _driver_listing(chunks, folder, reader)
+    del chunks
+    spans = chain(reader.pending, small)
+    _walk_by_tasks(spark, _Walk(root, settings.endings, folder, limits), spans, [x.rest() for x in large], listing)
+    return listing
+
+
+def _driver_listing(
+    chunks: Iterable[tuple[Reading, list[ListedImage]]], folder: str, reader: Reader, limit: int | None = None
+) -> Listing:
+    images = list(chain.from_iterable(images for _, images in chunks))
+    listing = write_parts(images[:limit], f"{folder}/driver")
+    listing.unlisted += reader.unlisted
     return listing
 
 
 @dataclass(frozen=True)
 class _Walk:
-    """Folders for one task to walk, and the address that its parts' names begin with."""
+    """A walk below a root: which images, where the listing is written, and the limits."""
 
-    paths: list[str]
     root: str
     endings: tuple[str, ...]
+    folder: str
+    limits: WalkLimits
+
+
+@dataclass(frozen=True)
+class _Share:
+    """One task's share of a walk, and the address that its parts' names begin with."""
+
+    walk: _Walk
+    files: list[SpanFile]
     target: str
 
 
-def _walks(spark: "SparkSession", pending: list[str], root: str, endings: tuple[str, ...], folder: str) -> list[_Walk]:
-    """Deal the pending folders out to tasks."""
-    count = min(len(pending), WALKS * parallelism(spark))
-    return [_Walk(pending[part::count], root, endings, f"{folder}/walk-{part:05d}") for part in range(count)]
+@dataclass(frozen=True)
+class _Walked:
+    """What a task has listed, and what it leaves: folders, and what is left of those that it has begun."""
+
+    listing: Listing
+    files: list[SpanFile] = field(default_factory=list)
+    begun: list[Span] = field(default_factory=list)
 
 
-def _walk(task: _Walk) -> Listing:
-    unlisted: list[str] = []
-    folders = _opened(deque(task.paths), task.root, task.endings, unlisted)
-    listing = write_parts(chain.from_iterable(folders), task.target)
-    listing.unlisted += _unlisted(unlisted)
-    return listing
+def _walk_by_tasks(
+    spark: "SparkSession", walk: _Walk, spans: Iterable[Span], large: list[Span], listing: Listing
+) -> None:
+    """Read spans in rounds of tasks, and add what they list; `large` spans are divided among the tasks."""
+    tasks, rounds = WALKS * parallelism(spark), 0
+    files = write_spans(spans, f"{walk.folder}/pending-00000-driver")
+    while files or large:
+        files += write_spans(_divided(large, tasks), f"{walk.folder}/pending-{rounds:05d}-divided")
+        total = sum(file.stop - file.start for file in files)
+        shares = [
+            _Share(walk, share, f"{walk.folder}/walk-{rounds:05d}-{number:05d}")
+            for number, share in enumerate(deal(files, max(tasks, ceil(total / walk.limits.task_spans))))
+        ]
+        files, large = [], []
+        for walked in run_tasks(spark, _walk, shares):
+            listing.add(walked.listing)
+            files += walked.files
+            large += walked.begun
+        rounds += 1
 
 
-def _opened(
-    pending: deque[str], root: str, endings: tuple[str, ...], unlisted: list[str]
-) -> Iterator[Iterator[ListedImage]]:
-    """Yield the images of each pending folder, breadth first; a folder stays the first of `pending` until it is read.
-
-    Folders found in it are then added to `pending`; folders that may not be listed, but for the root, to `unlisted`. S3
-    answers slowly, so the next few folders are asked for ahead; a
-    disk does not, and threads would cost a fifth more.
-    """
-    depth = FOLDERS_AHEAD if storage.is_s3(root) else 1
-    with ThreadPoolExecutor(FOLDERS_AHEAD) as pool:
-        ahead: deque[Callable[[], tuple[Iterator[ListedImage], list[str]]]] = deque()
-        while pending:
-            for path in islice(pending, len(ahead), depth):
-                children = partial(_children, path, root, endings, unlisted)
-                ahead.append(pool.submit(_begun, children).result if depth > 1 else children)
-            images, folders = ahead.popleft()()
-            yield images
-            pending.popleft()
-            pending.extend(folders)
-
-
-def _begun(children: Callable[[], tuple[Iterator[ListedImage], list[str]]]) -> tuple[Iterator[ListedImage], list[str]]:
-    """Return a folder's `_children` once storage has given its first answer."""
-    images, folders = children()
-    return chain(list(islice(images, 1)), images), folders
-
-
-def _children(
-    path: str, root: str, endings: tuple[str, ...], unlisted: list[str]
-) -> tuple[Iterator[ListedImage], list[str]]:
-    """Return the images directly in a folder, as they are read, and a list that the same reading fills with folders."""
-    folders: list[str] = []
-    label = None if path == root else storage.text(storage.name(path)) or None
-
-    def images() -> Iterator[ListedImage]:
-        for entry in _entries(path, root, unlisted):
-            name = storage.name(entry.address)
-            if name.startswith("."):
-                continue
-            if entry.is_folder:
-                if not storage.is_loop(entry.address, root):
-                    folders.append(entry.address)
-            elif name.lower().endswith(endings):
-                yield _image(entry, label)
-        folders.sort()
-
-    return images(), folders
-
-
-def _entries(path: str, root: str, unlisted: list[str]) -> Iterator[storage.Entry]:
-    """Yield the children of a folder; one below the root that may not be listed, as a disk's lost+found, is noted."""
-    try:
-        yield from storage.scan(path)
-    except storage.CredentialsError:
-        raise
-    except PermissionError:
-        if path == root:
+def _divided(large: list[Span], tasks: int) -> list[Span]:
+    """Return spans that hold the same as a few large ones, enough for the tasks."""
+    ranges = max(tasks, min(RANGES * tasks, MOST_RANGES))
+    parts = ceil(ranges / max(len(large), 1))
+    spans = []
+    for path, names in large:
+        try:
+            spans += [Span(path, part) for part in storage.divide(path, names, parts)]
+        except storage.CredentialsError:
             raise
-        unlisted.append(storage.text(path))
+        except PermissionError:  # the task that reads it says so
+            spans.append(Span(path, names))
+    return spans
 
 
-def _image(entry: storage.Entry, label: str | None) -> ListedImage:
-    path = storage.text(entry.address)
-    if path == entry.address:
-        return ListedImage(path, label, entry.length, entry.modified, None, entry.etag)
-    # Without a time it is never taken for a file whose name really is `\xff`.
-    return ListedImage(path, label, entry.length, None, NAME_NOT_UTF8)
-
-
-def _unlisted(names: list[str]) -> UnlistedFolders:
-    return sum((UnlistedFolders(1, (name,)) for name in names), UnlistedFolders())
+def _walk(share: _Share) -> _Walked:
+    """Read a share of the spans and what is below them, within the limits."""
+    walk = share.walk
+    reader = Reader(read_spans(share.files), walk.root, walk.endings, walk.limits.chunk)
+    chunks = reader.read(walk.limits.task_images, walk.limits.task_folders, leave=False)
+    listing = write_parts(chain.from_iterable(images for _, images in chunks), share.target)
+    listing.unlisted += reader.unlisted
+    left = write_spans(reader.pending, f"{share.target}-pending")
+    return _Walked(listing, left, [reading.rest() for reading in reader.begun])

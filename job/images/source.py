@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from job import storage
 from job.errors import JobError
-from job.images.folder_walk import DRIVER_IMAGES, list_folder
+from job.images.folder_walk import LIMITS, WalkLimits, list_folder
 from job.images.listing import Listing
 from job.images.manifest import list_manifest
 from job.settings import Settings
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 _MANIFESTS = (".csv", ".parquet")
 
 
-def list_images(
-    spark: "SparkSession", settings: Settings, folder: str, *, driver_images: int = DRIVER_IMAGES
-) -> Listing:
+def list_images(spark: "SparkSession", settings: Settings, folder: str, *, limits: WalkLimits = LIMITS) -> Listing:
     """List the images that the settings name, and write the listing's parts into a folder.
 
     Parameters
@@ -28,8 +26,8 @@ def list_images(
         `images`, `endings` and `limit`.
     folder : str
         Where the listing is written.
-    driver_images : int
-        Images in a folder that the driver lists itself.
+    limits : WalkLimits
+        How much of a folder the driver lists itself, and how much a task.
 
     Raises
     ------
@@ -41,7 +39,7 @@ def list_images(
         if _is_manifest(root):
             listing = list_manifest(spark, root, folder, settings.limit)
         else:
-            listing = list_folder(spark, settings, root, folder, driver_images)
+            listing = list_folder(spark, settings, root, folder, limits)
     except PermissionError as error:
         raise JobError(f"cannot list {error.filename}: {error.strerror}") from None
     if not listing.rows:

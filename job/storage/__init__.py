@@ -20,16 +20,21 @@ from job.storage.files import (
     walk,
     write,
 )
-from job.storage.objects import read_tagged, write_if
+from job.storage.name_range import ALL_NAMES, NameRange
+from job.storage.objects import divide, in_order, read_tagged, write_if
 from job.storage.s3_errors import CredentialsError
 
 __all__ = [
+    "ALL_NAMES",
     "CredentialsError",
     "Entry",
+    "NameRange",
     "absolute",
     "create",
+    "divide",
     "exists",
     "fetch",
+    "in_order",
     "is_loop",
     "is_s3",
     "join",

@@ -8,17 +8,23 @@ from typing import BinaryIO
 from job.storage import local, objects
 from job.storage.address import is_s3
 from job.storage.entry import Entry
+from job.storage.name_range import ALL_NAMES, NameRange
 
 
-def scan(folder: str) -> Iterator[Entry]:
+def scan(folder: str, names: NameRange = ALL_NAMES) -> Iterator[Entry]:
     """Yield the children of a folder or prefix; links are followed, dangling ones are left out.
+
+    Parameters
+    ----------
+    names : NameRange
+        Only children whose names lie in it, in their order; all names where a folder is not `in_order`.
 
     Raises
     ------
     FileNotFoundError, NotADirectoryError, PermissionError
         As the file system or S3 says.
     """
-    return objects.scan(folder) if is_s3(folder) else local.scan(folder)
+    return objects.scan(folder, names) if is_s3(folder) else local.scan(folder)
 
 
 def stat(address: str) -> Entry:

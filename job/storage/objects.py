@@ -17,9 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from job.storage import s3
-from job.storage.address import S3, split_s3
+from job.storage import name_range, s3
+from job.storage.address import S3, is_s3, split_s3
 from job.storage.entry import Entry
+from job.storage.name_range import ALL_NAMES, LAST, NameRange
 from job.storage.s3_errors import errors, refusal, status
 
 # Keys that obstore would refuse or quietly rewrite.
@@ -28,24 +29,65 @@ _RARE_KEY = re.compile(r"[\x00-\x1f\x7f]|//|^/|/$|(^|/)\.\.?(/|$)")
 _NOT_XML = re.compile(r"[\x00-\x1f\ufffe\uffff]")
 # The smallest range to fetch of a file that is read here and there: a request takes as long as half a megabyte.
 _RANGE_BYTES = 1 << 20
+# The service's limit for a key.
+_KEY_BYTES = 1024
 # Copies that are asked for at a time.
 _COPIES = 16
 # The service's limit for one DeleteObjects request.
 _DELETED_KEYS = 1000
 
 
-def scan(folder: str) -> Iterator[Entry]:
-    """Yield the children of a prefix."""
+def scan(folder: str, names: NameRange = ALL_NAMES) -> Iterator[Entry]:
+    """Yield the children of a prefix whose names lie in a range, in the order of the names."""
     bucket, _ = split_s3(folder)
-    pages = s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(folder), Delimiter="/")
+    prefix = _prefix(folder)
+    asked = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/"}
+    if names.after:
+        asked["StartAfter"] = prefix + names.after
     with errors(folder, "ListObjectsV2"):
-        for page in pages:
-            for item in page.get("CommonPrefixes", []):
-                yield Entry(f"{S3}{bucket}/{item['Prefix'][:-1]}", True)
-            for item in page.get("Contents", []):
-                if not item["Key"].endswith("/"):  # a folder's marker, as consoles make them
+        for page in s3.client().get_paginator("list_objects_v2").paginate(**asked):
+            prefixes, found = page.get("CommonPrefixes", []), page.get("Contents", [])
+            for item in sorted([*prefixes, *found], key=_child) if prefixes and found else prefixes or found:
+                key = _child(item)
+                if names is not ALL_NAMES and not names.holds(key[len(prefix) :]):
+                    if names.ends_before(key[len(prefix) :]):
+                        return
+                elif "Prefix" in item:
+                    yield Entry(f"{S3}{bucket}/{key[:-1]}", True)
+                elif not key.endswith("/"):  # a folder's marker, as consoles make them
                     modified = _microseconds(item["LastModified"])
-                    yield Entry(f"{S3}{bucket}/{item['Key']}", False, item["Size"], modified, _plain(item["ETag"]))
+                    yield Entry(f"{S3}{bucket}/{key}", False, item["Size"], modified, _plain(item["ETag"]))
+
+
+def _child(item: dict[str, Any]) -> str:
+    """Return the key or prefix of a child in a page of a listing."""
+    child: str = item["Prefix"] if "Prefix" in item else item["Key"]
+    return child
+
+
+def divide(folder: str, names: NameRange, parts: int) -> list[NameRange]:
+    """Divide a range of the names of a prefix that is `in_order`; see `name_range.divide`."""
+    return name_range.divide(names, parts, partial(_first_name, folder))
+
+
+def _first_name(folder: str, after: str) -> str | None:
+    """Return the first name after a text among a prefix's children, None where there is none."""
+    bucket, _ = split_s3(folder)
+    prefix = _prefix(folder)
+    start = prefix + after + (LAST if after.endswith("/") else "")  # all of a prefix's children have its name
+    if len(start.encode()) > _KEY_BYTES:
+        return None
+    with errors(folder, "ListObjectsV2"):
+        answer = s3.client().list_objects_v2(Bucket=bucket, Prefix=prefix, Delimiter="/", StartAfter=start, MaxKeys=1)
+    for item in [*answer.get("CommonPrefixes", []), *answer.get("Contents", [])]:
+        if (name := _child(item)[len(prefix) :]) > after:
+            return name
+    return None
+
+
+def in_order(folder: str) -> bool:
+    """Return whether a folder is listed in the order of its names, from any on: on S3, but in directory buckets."""
+    return is_s3(folder) and not split_s3(folder)[0].endswith("--x-s3")
 
 
 def stat(address: str) -> Entry:
