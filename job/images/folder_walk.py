@@ -62,11 +62,12 @@ def list_folder(
 ) -> Listing:
     """Walk breadth first on the driver; what it has not read within its limits is left to Spark's tasks."""
     reader = Reader([Span(root)], root, settings.endings, limits.chunk)
-    chunks: list[tuple[Reading, list[ListedImage]]] = []
     if settings.limit:
-        chunks.extend(reader.read(settings.limit))
+        chunks = list(reader.read(settings.limit))
+    else:
+        chunks = list(reader.read(limits.driver_images, limits.driver_folders))
+    if settings.limit or not (reader.pending or reader.begun):
         return _driver_listing(chunks, folder, reader, settings.limit)
-    chunks.extend(reader.read(limits.driver_images, limits.driver_folders))
     large = [reading for reading in reader.begun if reading.images * 4 > limits.driver_images]
     if storage.in_order(root):
         small = [reading.rest() for reading in reader.begun if reading not in large]
@@ -74,7 +75,6 @@ def list_folder(
         small, large = [reading.span for reading in reader.begun], []
         chunks = [(reading, images) for reading, images in chunks if reading not in reader.begun]
     listing = _driver_listing(chunks, folder, reader)
-    del chunks
     spans = chain(reader.pending, small)
     _walk_by_tasks(spark, _Walk(root, settings.endings, folder, limits), spans, [x.rest() for x in large], listing)
     return listing
@@ -148,7 +148,7 @@ def _divided(large: list[Span], tasks: int) -> list[Span]:
             spans += [Span(path, part) for part in storage.divide(path, names, parts)]
         except storage.CredentialsError:
             raise
-        except PermissionError:  # the task that reads it says so
+        except OSError:  # a task reads it undivided, or says why it cannot
             spans.append(Span(path, names))
     return spans
 

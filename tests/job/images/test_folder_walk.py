@@ -102,7 +102,8 @@ def test_a_limit_takes_so_many_of_the_images(spark: SparkSession, tmp_path: Path
     assert set(paths) <= expected
 
 
-def test_folders_that_link_to_their_own_ancestors_end(spark: SparkSession, tmp_path: Path) -> None:
+@pytest.mark.parametrize("limits", [WalkLimits(), WalkLimits(driver_images=0, chunk=1)], ids=["driver", "tasks"])
+def test_folders_that_link_to_their_own_ancestors_end(spark: SparkSession, tmp_path: Path, limits: WalkLimits) -> None:
     root = tmp_path / "images"
     put(str(root), "a/1.jpg", "b/2.jpg")
     (root / "a" / "up").symlink_to("..")
@@ -111,7 +112,7 @@ def test_folders_that_link_to_their_own_ancestors_end(spark: SparkSession, tmp_p
     (root / "b" / "to a").symlink_to("../a")
     (root / "loop.jpg").symlink_to("loop.jpg")
     (root / "gone.jpg").symlink_to("nowhere.jpg")
-    found = set(labels(listed(spark, str(root), str(tmp_path / "listing"))))
+    found = set(labels(listed(spark, str(root), str(tmp_path / "listing"), limits)))
     assert found == {f"{root}/{name}" for name in ("a/1.jpg", "b/2.jpg", "b/to a/1.jpg")}
     assert not storage.is_loop("/usr", "/")
 
