@@ -13,6 +13,7 @@ NAMES = (
     "whole_run",
     "pca",
     "growth",
+    "small_files",
     "photos",
     "latency",
     "listing",

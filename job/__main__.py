@@ -107,7 +107,12 @@ def _parser(prog: str = _PROG) -> argparse.ArgumentParser:
         ("reduce", _reduce, (REDUCE,), "reduce the current features by PCA; write results and report"),
         ("report", _report, (REPORT,), "make report.html of the current results again"),
         ("check", _check, (CHECK,), "read back everything in an output, and list its faults"),
-        ("prune", _prune, (PRUNE,), "delete features of images and models that the latest run did not list"),
+        (
+            "prune",
+            _prune,
+            (PRUNE,),
+            "delete features of images and models that the latest run did not list; merge small files",
+        ),
     ):
         subparser = commands.add_parser(
             name,
@@ -192,7 +197,10 @@ def _prune(context: _Context) -> None:
     read_snapshot(context.output)
     plan = context.in_session(lambda spark: prune(spark, context.settings, context.progress))
     verb = "would be deleted" if context.settings.dry_run else "deleted"
-    print(f"{plan.rows:,} rows in {len(plan.waves):,} waves and {len(plan.models):,} other models' features {verb}")
+    print(f"{plan.rows:,} rows and {len(plan.models):,} other models' features {verb}")
+    if plan.bundles:
+        verb = "would be merged" if context.settings.dry_run else "merged"
+        print(f"{len(plan.moving):,} files in {len(plan.waves):,} waves {verb} into {len(plan.bundles):,}")
     print(f"{context.seconds:.1f} s in all")
 
 

@@ -6,6 +6,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from heapq import heapreplace
 from typing import Any
 
 from job import storage
@@ -16,6 +17,9 @@ from job.storage.lock import write_named
 
 SNAPSHOT = "features/_CURRENT.json"
 SNAPSHOT_FORMAT = 2
+
+# What opening a file costs, in bytes that are read in that time.
+_FILE = 256_000
 
 
 @dataclass(frozen=True)
@@ -225,18 +229,19 @@ def read_snapshot(output: str) -> Snapshot:
 
 
 def deal(row_masks: Iterable[RowMask], tasks: int) -> list[list[RowMask]]:
-    """Deal row masks out to at most `tasks` tasks, evenly by rows; those that share a mask file stay together."""
+    """Deal row masks out to at most `tasks` tasks, evenly by bytes; those that share a mask file stay together."""
     bundles: dict[str, list[RowMask]] = {}
     for row_mask in row_masks:
         bundles.setdefault(row_mask.mask or row_mask.file.name, []).append(row_mask)
     shares: list[list[RowMask]] = [[] for _ in range(min(len(bundles), tasks))]
-    loads = [0] * len(shares)
-    for bundle in sorted(bundles.values(), key=_rows, reverse=True):
-        lightest = loads.index(min(loads))
+    loads = [(0.0, number) for number in range(len(shares))]
+    for bundle in sorted(bundles.values(), key=_load, reverse=True):
+        load, lightest = loads[0]
         shares[lightest] += bundle
-        loads[lightest] += _rows(bundle)
+        heapreplace(loads, (load + _load(bundle), lightest))
     return shares
 
 
-def _rows(row_masks: Sequence[RowMask]) -> int:
-    return sum(row_mask.rows for row_mask in row_masks)
+def _load(row_masks: Sequence[RowMask]) -> float:
+    """Return how much reading rows costs, in bytes."""
+    return sum(row_mask.file.bytes * row_mask.rows / max(row_mask.file.rows, 1) + _FILE for row_mask in row_masks)

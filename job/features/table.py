@@ -4,9 +4,10 @@ A wave (`job.features.wave`) adds files to it; a snapshot (`job.features.snapsho
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from job import storage
 from job.errors import RunError
 from job.features.rereading import read_whole
-from job.features.snapshot import RowMask, read_snapshot
+from job.features.snapshot import RowMask, deal, read_snapshot
 from job.features.wave import DataFile
+from job.spark.capacity import parallelism
 from job.spark.shipping import ship
 from job.spark.tasks import map_items
 
@@ -61,6 +63,10 @@ class FeaturesGoneError(RunError):
 
 # Rows read or written at a time: 5 MB of features.
 BATCH_ROWS = 1024
+# Files of fewer bytes are read whole.
+_WHOLE_BYTES = 1_000_000
+# Bytes of files that one task of a Spark table reads, at least.
+_TASK_BYTES = 64_000_000
 
 
 def features_writer(path: Path) -> pq.ParquetWriter:
@@ -74,12 +80,38 @@ def read_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the current rows of features files, with the latest listing's labels, at most `batch_rows` at a time.
 
+    Rows of small files are gathered: a batch of few rows costs as much as one of many.
+
     Raises
     ------
     RunError
         For a file that is gone or holds other rows than its marker says.
     """
-    address, table = "", SCHEMA.empty_table()  # the mask file read last: masks in a row share one
+    yield from _gathered(_current_rows(output, row_masks, columns, batch_rows), batch_rows)
+
+
+def _gathered(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of batches in batches of at most so many rows."""
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        if waiting and count + batch.num_rows > rows:
+            yield _joined(waiting)
+            waiting, count = [], 0
+        waiting.append(batch)
+        count += batch.num_rows
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+
+
+def _current_rows(
+    output: str, row_masks: Iterable[RowMask], columns: list[str], batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    address, masks = "", dict[str, pa.Table]()  # of the mask file read last: masks in a row share one
     for row_mask in row_masks:
         batches = read_file(output, row_mask.file, columns, batch_rows=batch_rows)
         if row_mask.mask is None:
@@ -89,18 +121,31 @@ def read_batches(
             address = row_mask.mask
             try:
                 with storage.open_input(storage.join(output, address)) as file:
-                    table = pq.read_table(file)
+                    masks = _by_file(pq.read_table(file))
             except FileNotFoundError:
                 gone = storage.join(output, address)
                 raise FeaturesGoneError(
                     f"{gone} is gone; run python -m job featurize again, nothing is inferred twice"
                 ) from None
-        yield from _masked(batches, table.filter(pc.equal(table.column("file"), row_mask.file.name)))
+        yield from _masked(batches, masks[row_mask.file.name])
+
+
+def _by_file(table: pa.Table) -> dict[str, pa.Table]:
+    """Return the rows of a mask file (columns `file`, `row`, `label`) by features file, in the order of their rows."""
+    rows = table.sort_by([("file", "ascending"), ("row", "ascending")]).combine_chunks()
+    if not rows.num_rows:
+        return {}
+    runs = pc.run_end_encode(rows.column("file").chunk(0))
+    ends = runs.run_ends.to_pylist()
+    starts = [0, *ends[:-1]]
+    return {
+        name: rows.slice(start, end - start)
+        for name, start, end in zip(runs.values.to_pylist(), starts, ends, strict=True)
+    }
 
 
 def _masked(batches: Iterator[pa.RecordBatch], mask: pa.Table) -> Iterator[pa.RecordBatch]:
     """Yield those rows of a file's batches that its mask (columns `row`, `label`) chooses, with the mask's labels."""
-    mask = mask.sort_by("row").combine_chunks()
     numbers, start, first = mask.column("row").to_numpy(), 0, 0
     for batch in batches:
         stop = int(np.searchsorted(numbers, start + batch.num_rows))
@@ -122,19 +167,25 @@ def read_file(
     address = storage.join(output, file.name)
     remedy = "delete its wave's folder, and its images are inferred again"
     try:
-        with storage.open_input(address) as source:
+        with _opened(address, file.bytes) as source:
             parquet = pq.ParquetFile(source, page_checksum_verification=True)
             if parquet.metadata.num_rows != file.rows:
                 raise RunError(
                     f"{address} has {parquet.metadata.num_rows} rows where {file.rows} were committed; {remedy}"
                 )
             wanted = pa.schema([field for field in SCHEMA if field.name in columns])
-            for batch in parquet.iter_batches(batch_rows, columns=columns):
+            threads = file.bytes >= _WHOLE_BYTES  # to a small file they are a hindrance
+            for batch in parquet.iter_batches(batch_rows, columns=columns, use_threads=threads):
                 yield _completed(batch, wanted)
     except FileNotFoundError:
         raise FeaturesGoneError(f"{address} was committed and is gone; {remedy}") from None
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"{address} is damaged ({' '.join(str(error).split())[:200]}); {remedy}") from None
+
+
+def _opened(address: str, length: int) -> "AbstractContextManager[BinaryIO | pa.BufferReader]":
+    """Open a features file; a small one is read whole, by one request."""
+    return pa.BufferReader(storage.read(address)) if length < _WHOLE_BYTES else storage.open_input(address)
 
 
 def _completed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -179,17 +230,19 @@ def read_features(output: str, spark: "SparkSession | None" = None) -> "pa.Table
         if spark is None:
             return pa.Table.from_batches(read_batches(output, row_masks, SCHEMA.names), SCHEMA)
         ship(spark)
-        return map_items(spark, row_masks, partial(_read_current, output), SCHEMA)
+        size = sum(row_mask.file.bytes for row_mask in row_masks)
+        tasks = max(4 * parallelism(spark), size // _TASK_BYTES)
+        return map_items(spark, deal(row_masks, tasks), partial(_read_current, output), SCHEMA)
 
     return read_whole(lambda: read_snapshot(output).row_masks, read, FeaturesGoneError, f"the features in {output}")
 
 
-def _read_current(output: str, row_mask: RowMask) -> Iterator[pa.RecordBatch]:
-    """Yield the current rows of one file, in a worker; raises `RunError` where others are current now."""
+def _read_current(output: str, row_masks: list[RowMask]) -> Iterator[pa.RecordBatch]:
+    """Yield the current rows of some files, in a worker; raises `RunError` where others are current now."""
     try:
-        yield from read_batches(output, [row_mask], SCHEMA.names)
+        yield from read_batches(output, row_masks, SCHEMA.names)
     except FeaturesGoneError:
-        if row_mask in read_snapshot(output).row_masks:
+        if set(row_masks) <= set(read_snapshot(output).row_masks):
             raise
         raise RunError(
             f"a newer run or a prune has replaced features in {output} that are being read; call read_features again"

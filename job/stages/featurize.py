@@ -26,6 +26,7 @@ from job.results.generations import drop_unnamed
 from job.settings import Settings
 from job.spark.runner import SparkRunner, TaskRunner
 from job.stages.hold import hold
+from job.stages.prune import SMALL_FILES, compact
 from job.storage.lock import check_held
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def featurize(
     *,
     runner: TaskRunner | None = None,
     pace: Pace | None = None,
+    small_files: int = SMALL_FILES,
 ) -> Snapshot:
     """Bring the features table of an output up to date with a folder, prefix or manifest of images.
 
@@ -54,6 +56,8 @@ def featurize(
         Runs the tasks that infer; the session does by default.
     pace : Pace, optional
         Duration of waves and their tasks, within the settings' `wave_seconds`.
+    small_files : int
+        Beyond so many small files, they are merged.
 
     Returns
     -------
@@ -87,7 +91,7 @@ def featurize(
         clock.lap("featurize")
         snapshot = _snapshot(run, listing, difference, files, statuses, clock.seconds)
         _publish(run, snapshot)
-    return snapshot
+        return compact(spark, run.output, snapshot, small_files, progress)
 
 
 def check(settings: Settings) -> Model:

@@ -1,11 +1,11 @@
-"""Spark stage: deletes from the features table the rows of images and models that are no longer current."""
+"""Spark stage: deletes from the features table what is no longer current, and merges its small files."""
 
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from job import storage
 from job.features.layout import model_name, models, new_run, wave_name, waves
-from job.features.pruning import Move, PrunePlan, move, plan_pruning
+from job.features.pruning import SMALL_BYTES, Move, PrunePlan, move, plan_compaction, plan_pruning
 from job.features.snapshot import Snapshot, read_snapshot, write_snapshot
 from job.features.wave import commit, committed, drop_uncommitted, drop_waves
 from job.progress import Progress
@@ -18,12 +18,15 @@ from job.storage.lock import check_held
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+# Small files beyond which a run merges them: to open so many takes a second on one core.
+SMALL_FILES = 1_000
+
 
 def prune(spark: "SparkSession", settings: Settings, progress: Progress | None = None) -> PrunePlan:
-    """Delete what the images of the latest run do not need.
+    """Delete what the images of the latest run do not need, and merge small files.
 
-    Current rows of waves that also hold others move to a new wave, which is committed and named before the old ones go:
-    a killed prune loses nothing.
+    Current rows of waves that also hold others, or whose files are small, move to a new wave. It is committed and named
+    before the old ones go: a killed prune loses nothing.
 
     Parameters
     ----------
@@ -53,9 +56,7 @@ def prune(spark: "SparkSession", settings: Settings, progress: Progress | None =
             return plan
         ship(spark)
         drop_uncommitted(output)
-        if plan.moving:
-            _move(spark, output, snapshot, plan, progress)
-        drop_waves(output, plan.waves)
+        _rewrite(spark, output, snapshot, plan, progress)
         for model in plan.models:
             _drop_model(output, model)
     return plan
@@ -68,11 +69,26 @@ def _drop_model(output: str, fingerprint: str) -> None:
     storage.remove(folder, lambda: check_held(output))
 
 
-def _move(spark: "SparkSession", output: str, snapshot: Snapshot, plan: PrunePlan, progress: Progress) -> None:
-    """Move the current rows of the waves that go to a new wave, and make that wave's rows current."""
-    wave = wave_name(snapshot.fingerprint, new_run(), 0)
-    tasks = [Move(output, row_mask, f"{wave}/part-{number:05d}.parquet") for number, row_mask in enumerate(plan.moving)]
-    with progress.counting("moved", plan.moving_rows) as update:
-        files = run_tasks(spark, move, tasks, update, attrgetter("rows"))
-    commit(output, wave, files)
-    write_snapshot(output, plan.apply(snapshot, files))
+def compact(spark: "SparkSession", output: str, snapshot: Snapshot, small_files: int, progress: Progress) -> Snapshot:
+    """Merge the small files of current rows where there are more than a bound; return the snapshot that is current."""
+    if sum(row_mask.file.bytes < SMALL_BYTES for row_mask in snapshot.row_masks) <= small_files:
+        return snapshot
+    plan = plan_compaction(snapshot, committed(output, snapshot.fingerprint), small_files)
+    if not plan.bundles:
+        return snapshot
+    progress.say(f"merging {len(plan.moving):,} small features files into {len(plan.bundles):,}")
+    return _rewrite(spark, output, snapshot, plan, progress)
+
+
+def _rewrite(spark: "SparkSession", output: str, snapshot: Snapshot, plan: PrunePlan, progress: Progress) -> Snapshot:
+    """Move current rows to a new wave, and delete the waves that they were in; return the snapshot that is current."""
+    if plan.bundles:
+        wave = wave_name(snapshot.fingerprint, new_run(), 0)
+        tasks = [Move(output, rows, f"{wave}/part-{number:05d}") for number, rows in enumerate(plan.bundles)]
+        with progress.counting("moved", plan.moving_rows) as update:
+            files = run_tasks(spark, move, tasks, update, attrgetter("rows"))
+        commit(output, wave, files)
+        snapshot = plan.apply(snapshot, files)
+        write_snapshot(output, snapshot)
+    drop_waves(output, plan.waves)
+    return snapshot

@@ -95,3 +95,20 @@ def test_a_reader_that_a_prune_overtakes_is_told_to_read_again(spark: SparkSessi
     write_snapshot(output, snapshot(RowMask.whole(second)))
     with pytest.raises(Exception, match=r"a newer run or a prune has replaced features in .*; call read_fe"):
         frame.count()
+
+
+def test_rows_of_small_files_are_gathered_in_batches_of_at_most_so_many(output: str) -> None:
+    files = write_wave(output, "a", 3, 4, 5, 1, 20)
+    mask = write_mask(
+        output, "mask.parquet", [(files[2].name, 4, "x"), (files[1].name, 2, "y"), (files[2].name, 1, "z")]
+    )
+    masks = [RowMask.whole(files[0]), RowMask(files[1], mask, 1), RowMask(files[2], mask, 2)]
+    masks += [RowMask.whole(files[3]), RowMask.whole(files[4])]
+    batches = list(read_batches(output, masks, ["path", "label"], batch_rows=8))
+    assert [batch.num_rows for batch in batches] == [7, 8, 8, 4]
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    assert [row["path"] for row in rows[:7]] == [
+        *("/a-0/0.jpg", "/a-0/1.jpg", "/a-0/2.jpg", "/a-1/2.jpg", "/a-2/1.jpg", "/a-2/4.jpg", "/a-3/0.jpg"),
+    ]
+    assert [row["label"] for row in rows[3:6]] == ["y", "z", "x"]
+    assert [row["path"] for row in rows[7:]] == [f"/a-4/{i}.jpg" for i in range(20)]

@@ -2,6 +2,7 @@
 
 import colorsys
 import csv
+import io
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from job.features.snapshot import Counts, read_snapshot
 from job.features.table import read_features
 from job.features.wave_plan import Pace
 from job.pca.basis_file import read_basis, write_basis
+from job.progress import Progress
 from job.results.run_record import RunRecord
 from job.settings import Settings
 from job.stages.featurize import featurize
@@ -295,6 +297,22 @@ def test_prune_deletes_what_is_not_current_and_nothing_else(
     assert sorted(stored["path"]) == sorted(before)
     assert run(spark, settings).counts == Counts(listed=31, reused=31, new=0, ok=31, rejected=0)
     assert prune(spark, settings).rows == 0
+
+
+def test_small_files_are_merged_by_a_run_beyond_a_bound_and_by_prune(spark: SparkSession, settings: Settings) -> None:
+    snapshot = featurize(spark, replace(settings, wave_seconds=1), pace=Pace(first_rate=4, wave_growth=0))
+    count, before = len(snapshot.row_masks), features(settings)
+    assert count > 2
+    assert featurize(spark, settings, small_files=count).row_masks != ()
+    said = io.StringIO()
+    compacted = featurize(spark, settings, Progress(said), small_files=count - 1)
+    assert f"merging {count} small features files into 1" in said.getvalue()
+    assert [row_mask.rows for row_mask in compacted.row_masks] == [36]
+    assert features(settings) == before
+    assert sorted(pd.read_parquet(Path(settings.output, "features"))["path"]) == sorted(before)
+    # Nothing is inferred again, and there is nothing left to merge.
+    assert run(spark, settings).counts.reused == 36
+    assert prune(spark, replace(settings, dry_run=True)).bundles == ()
 
 
 def test_read_features_gives_spark_and_arrow_the_same(spark: SparkSession, settings: Settings) -> None:
