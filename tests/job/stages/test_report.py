@@ -19,6 +19,7 @@ from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from bootstrap.model import ModelSpec, make
+from job import storage
 from job.curation.collection import Collection, read_part
 from job.curation.draw import Draw
 from job.curation.report_limits import ReportLimits
@@ -29,6 +30,8 @@ from job.stages.featurize import featurize
 from job.stages.reduce import reduce
 from job.stages.report import check_report, report
 from tests.conftest import make_images, run_json, shared
+from tests.faulty_s3 import Fault, FaultyS3
+from tests.job.images.listings import aws_in_workers
 
 Run = Callable[[Settings], dict[str, Any]]
 
@@ -253,3 +256,17 @@ def test_planted_faults_are_found(run: Run, tmp_path: Path, fruits496: Path, ima
     right = cross_val_score(KNeighborsClassifier(1), vectors, table["label"], cv=LeaveOneOut())
     assert data["separation"]["accuracy"]["value"] == pytest.approx(right.mean())
     assert data["separation"]["images"] == len(table) == 511
+
+
+def test_folders_that_may_not_be_listed_are_in_run_json_and_in_the_report(
+    spark: SparkSession, run: Run, settings: Settings, faulty: FaultyS3, bucket: str
+) -> None:
+    root = f"s3://{bucket}/photos"
+    for path in Path(settings.images).rglob("*.jpg"):
+        storage.write(f"{root}/{path.parent.name}/{path.name}", path.read_bytes())
+    faulty.rule = lambda request: Fault.DENIED if "prefix=photos%2Fapple%2F" in request.path else None
+    with aws_in_workers(spark):
+        data = run(replace(settings, images=root))
+    assert data["counts"]["listed"] == 24
+    assert data["unlisted_folders"] == {"count": 1, "names": [f"{root}/apple"]}
+    assert run_json(Path(settings.output))["unlisted_folders"] == data["unlisted_folders"]
