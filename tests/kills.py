@@ -3,9 +3,11 @@
     python -m tests.kills --kills 50
 
 Each run is killed (SIGKILL; the driver mostly, else one of its Python workers) at a moment drawn from the time that an
-undisturbed run takes; the first one as soon as it has committed a wave. The next run goes on from there: it must reuse
-every row that was committed. Once a run has come to its end, its output is compared: one row for each image, features
-bit for bit, coordinates to 1e-6 of the largest. Then again from nothing, until all kills are spent.
+undisturbed run takes, or at an aim: as soon as it has committed a wave, written a part of its results, shown them to
+plain readers, or, for a prune, moved rows. The next run goes on from there: it must reuse every row that was committed.
+Once a run has come to its end, its output is compared: one row for each image, features bit for bit, coordinates to
+1e-6 of the largest. Then some images go, a prune is killed, they come back, and it is compared again. All the time
+another process reads the output (`tests.reader`). Then again from nothing, until all kills are spent.
 """
 
 import argparse
@@ -17,6 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,18 +37,43 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass
 class Tally:
-    """Kills by victim, runs that came to their end, and the number of images that each of those reused."""
+    """What was done.
+
+    Attributes
+    ----------
+    drivers, workers : int
+        Kills by victim.
+    ends : int
+        Runs that came to their end.
+    reused : list of int
+        The number of images that each of those reused.
+    aims : Counter
+        Kills of drivers by what they were aimed at.
+    reads : Counter
+        Whole answers of the reader, by the way it read.
+    """
 
     drivers: int = 0
     workers: int = 0
     ends: int = 0
     reused: list[int] = field(default_factory=list)
+    aims: Counter[str] = field(default_factory=Counter)
+    reads: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def kills(self) -> int:
+        """Return the number of kills."""
+        return self.drivers + self.workers
 
 
 def start(images: Path, output: Path, wave_seconds: float) -> "subprocess.Popen[bytes]":
     """Start the job with the embedded model."""
     options = ["--images", str(images), "--model", str(ROOT / "bootstrap" / "embedded"), "--output", str(output)]
-    arguments = ["run", *options, "--wave-seconds", str(wave_seconds), "--components", "20"]
+    return start_command(output, "run", *options, "--wave-seconds", str(wave_seconds), "--components", "20")
+
+
+def start_command(output: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+    """Start a command of the job."""
     with (output.parent / "stderr").open("wb") as said:
         return subprocess.Popen(
             [sys.executable, "-m", "job", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said
@@ -125,16 +155,44 @@ def committed_rows(output: Path) -> int:
     return sum(json.loads(marker.read_text())["rows"] for marker in markers)
 
 
-def strike_after_commit(process: "subprocess.Popen[bytes]", output: Path, tally: Tally) -> bool:
-    """Kill a run's driver as soon as it has committed a wave; return whether it was killed."""
-    while not committed_rows(output):
+def signs(output: Path) -> dict[str, object]:
+    """Return for each aim what changes once a command has come so far."""
+    shown = output / "pca_results"
+    return {
+        "commit": committed_rows(output),
+        "reduction": frozenset(output.glob("_results/run=*/*.parquet")),
+        "publishing": shown.stat().st_ino if shown.exists() else None,
+        "moving": frozenset(output.glob("features/model=*/wave=*")),
+    }
+
+
+def strike_at(process: "subprocess.Popen[bytes]", output: Path, aim: str, tally: Tally) -> bool:
+    """Kill a command's driver as soon as it has come so far; return whether it was killed."""
+    before = signs(output)[aim]
+    while signs(output)[aim] == before:
         if process.poll() is not None:
             return False
-        time.sleep(0.01)
+        time.sleep(0.005)
     process.kill()
     process.wait()
     tally.drivers += 1
+    tally.aims[aim] += 1
     return True
+
+
+@contextmanager
+def watched(output: Path, sizes: Sequence[int], tally: Tally) -> Iterator[None]:
+    """Have another process read an output for the duration of the block; it must find nothing wrong."""
+    command = [sys.executable, "-m", "tests.reader", str(output), *map(str, sizes)]
+    reader = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield
+    except BaseException:
+        reader.kill()
+        raise
+    found = json.loads(reader.communicate()[0])
+    assert not found["faults"], found["faults"][:10]
+    tally.reads.update(found["whole"])
 
 
 def kill_runs(folder: Path, count: int, kills: int, wave_seconds: float, seed: int) -> Tally:
@@ -146,24 +204,58 @@ def kill_runs(folder: Path, count: int, kills: int, wave_seconds: float, seed: i
     whole = time.monotonic() - started
     expected = answer(folder / "undisturbed")
     assert len(expected[0]) == count // 10 * 10
-    output = folder / "output-0"
+    removed = sorted(images.glob("label 0/*.jpg"))[: count // 20]
+    while tally.kills < kills:
+        output = folder / f"output-{tally.ends}"
+        with watched(output, [len(expected[0]), len(expected[0]) - len(removed)], tally):
+            tally.reused.append(run_to_the_end(images, output, wave_seconds, whole, draw, kills, tally))
+            compare(output, expected)
+            prune_to_the_end(images, removed, output, wave_seconds, draw, tally)
+            compare(output, expected)
+    return tally
+
+
+def run_to_the_end(
+    images: Path, output: Path, wave_seconds: float, whole: float, draw: random.Random, kills: int, tally: Tally
+) -> int:
+    """Start and kill runs until one comes to its end; return how many images that one reused.
+
+    `whole` is the duration of an undisturbed run, in seconds.
+    """
     while True:
         known = committed_rows(output)
         process = start(images, output, wave_seconds)
-        dead = strike_after_commit(process, output, tally) if not tally.drivers else False
-        while not dead and process.poll() is None and tally.drivers + tally.workers < kills:
+        aim = "commit" if not tally.drivers else draw.choice(["reduction", "publishing", None])
+        dead = False
+        if aim and tally.kills < kills:
+            dead = strike_at(process, output, aim, tally)
+        while not dead and process.poll() is None and tally.kills < kills:
             dead = strike(process, draw.uniform(0, whole), draw, tally)
         if dead:
             continue
-        assert process.wait() == 0, (folder / "stderr").read_text()
-        compare(output, expected)
+        assert process.wait() == 0, (output.parent / "stderr").read_text()
         tally.ends += 1
-        reused = run_json(output)["counts"]["reused"]
+        reused: int = run_json(output)["counts"]["reused"]
         assert reused == known, "a run inferred images again, or reused what was not committed"
-        tally.reused.append(reused)
-        if tally.drivers + tally.workers >= kills:
-            return tally
-        output = folder / f"output-{tally.ends}"
+        return reused
+
+
+def prune_to_the_end(
+    images: Path, removed: list[Path], output: Path, wave_seconds: float, draw: random.Random, tally: Tally
+) -> None:
+    """Remove images, kill a prune of what they leave, prune, and bring the images back."""
+    aside = images.parent / "aside"
+    aside.mkdir(exist_ok=True)
+    for path in removed:
+        path.rename(aside / path.name)
+    assert start(images, output, wave_seconds).wait() == 0
+    process = start_command(output, "prune", "--output", str(output))
+    if not strike_at(process, output, draw.choice(["moving", "commit"]), tally):
+        assert process.wait() == 0
+    assert start_command(output, "prune", "--output", str(output)).wait() == 0
+    for path in removed:
+        (aside / path.name).rename(path)
+    assert start(images, output, wave_seconds).wait() == 0
 
 
 def main() -> None:
@@ -182,6 +274,8 @@ def main() -> None:
         tally = kill_runs(Path(folder), options.images, options.kills, options.wave_seconds, options.seed)
     print(f"{tally.drivers} drivers and {tally.workers} workers killed; {tally.ends} runs came to their end")
     print(f"each as the undisturbed run, bit for bit; they reused {tally.reused} images")
+    print(f"drivers that were aimed at: {dict(tally.aims)}")
+    print(f"meanwhile another process read, whole and of one run each time: {dict(tally.reads)}")
 
 
 if __name__ == "__main__":

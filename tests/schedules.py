@@ -2,11 +2,11 @@
 
     python -m tests.schedules --schedules 200
 
-Each schedule draws what the two commands are (run, reduce, prune), whether there are results before, before which of
-its writes the first command is paused (it does not beat meanwhile), and whether the second is paused in turn, so that
-the first goes on in the middle of it. The server is moto, behind a relay that pauses requests and writes down whose
-each is. After each schedule all that is named must be there, each image once; and no file that names others may have
-been written under one lease after another run had taken it over. `--every` goes through every write instead.
+Each schedule draws what the two commands are (run, reduce, report, prune), whether there are results before, before
+which of its writes the first command is paused (it does not beat meanwhile), and whether the second is paused in turn,
+so that the first goes on in the middle of it. The server is moto, behind a relay that pauses requests and writes down
+whose each is. After each schedule all that is named must be there, each image once; and no file that names others may
+have been written under one lease after another run had taken it over. `--every` goes through every write instead.
 """
 
 import argparse
@@ -43,6 +43,7 @@ from job.stages.featurize import featurize
 from job.stages.hold import naming_files
 from job.stages.prune import prune
 from job.stages.reduce import reduce
+from job.stages.report import report
 from job.storage.lease import LeaseTimes
 from job.storage.lock import locked
 from tests.conftest import make_images
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 BUCKET = "schedules"
-COMMANDS = ("run", "reduce", "prune")
+COMMANDS = ("run", "reduce", "report", "prune")
 
 # The first run's heart never beats while it is paused, and it has not been silent for long when it goes on; the second
 # takes a lease over at once. It is as if two minutes had passed in between.
@@ -190,6 +191,8 @@ class Theater:
                     featurize(self._spark, settings)
                 if command in {"run", "reduce"}:
                     reduce(self._spark, settings)
+                if command == "report":
+                    report(self._spark, settings)
                 if command == "prune":
                     prune(self._spark, settings)
         except (JobError, RunError) as error:
