@@ -22,6 +22,8 @@ from job.results.tables import read_results
 def shown(output: str) -> "tuple[list[str], int]":
     """Return the paths that pandas finds in `pca_results/`, and of how many runs they are."""
     frame = pd.read_parquet(Path(output, "pca_results"))
+    if frame.empty and not Path(output, "run.json").exists():  # a first run was killed before its results were named
+        raise FileNotFoundError("there are no results yet")
     return list(frame["path"]), frame["run"].nunique()
 
 
