@@ -15,7 +15,7 @@ from job.curation.sampling import ImageSample
 from job.curation.separation import LabelAccuracy
 from job.curation.tile_sheets import TileSheets, tile_sheets
 from job.features.snapshot import Counts
-from job.images.listing import UnlistedFolders
+from job.images.unlisted_folders import UnlistedFolders
 
 
 @dataclass(frozen=True)

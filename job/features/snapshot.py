@@ -12,7 +12,7 @@ from typing import Any
 from job import storage
 from job.errors import JobError
 from job.features.wave import DataFile
-from job.images.listing import UnlistedFolders
+from job.images.unlisted_folders import UnlistedFolders
 from job.storage.lock import write_named
 
 SNAPSHOT = "features/_CURRENT.json"

@@ -9,8 +9,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from job import storage
-from job.images.listing import ListedImage, UnlistedFolders
+from job.images.listing import ListedImage
 from job.images.rejection import NAME_NOT_UTF8
+from job.images.unlisted_folders import UnlistedFolders
 
 # Folders that are read at a time from S3, which answers slowly. A disk does not, and threads would cost a fifth more.
 FOLDERS_AHEAD = 16

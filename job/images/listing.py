@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from job import storage
+from job.images.unlisted_folders import UnlistedFolders
 
 # `fault`: null, or the reason why the image cannot even be fetched. `etag`: null but on S3.
 SCHEMA = pa.schema(
@@ -44,38 +45,13 @@ class ListingPart(NamedTuple):
     rows: int
 
 
-# Names of folders that may not be listed: the first ones, however many there are.
-_UNLISTED_NAMES = 20
-
-
-@dataclass(frozen=True)
-class UnlistedFolders:
-    """Folders that may not be listed, and are left out: their number, and the first names in order."""
-
-    count: int = 0
-    names: tuple[str, ...] = ()
-
-    def __add__(self, other: "UnlistedFolders") -> "UnlistedFolders":
-        """Return the folders of both."""
-        return UnlistedFolders(self.count + other.count, tuple(sorted({*self.names, *other.names})[:_UNLISTED_NAMES]))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the folders as JSON-ready values."""
-        return {"count": self.count, "names": list(self.names)}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any] | None) -> "UnlistedFolders":
-        """Return the folders that `to_json` gave; none for a record of a version that did not keep them."""
-        return cls(int(values["count"]), tuple(values["names"])) if values else cls()
-
-
 @dataclass
 class Listing:
     """The parts of a listing, its number of images by label (`""` for none), and folders that may not be listed."""
 
     parts: list[ListingPart] = field(default_factory=list)
     labels: Counter[str] = field(default_factory=Counter)
-    unlisted: UnlistedFolders = UnlistedFolders()
+    unlisted: UnlistedFolders = field(default_factory=UnlistedFolders)
 
     @property
     def rows(self) -> int:

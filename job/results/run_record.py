@@ -10,7 +10,7 @@ from job import __version__, storage
 from job.errors import JobError
 from job.features.snapshot import Counts, ModelSummary, Snapshot
 from job.images.decode import DECODER_VERSION
-from job.images.listing import UnlistedFolders
+from job.images.unlisted_folders import UnlistedFolders
 from job.pca.basis import Basis
 from job.pca.basis_file import BASIS
 from job.settings import Settings

@@ -20,7 +20,7 @@ from job.curation.report_data import PcaSummary, ReportData, ReportedRun, RunSum
 from job.curation.report_limits import ReportLimits
 from job.curation.sampling import CELLS, TILE, ImageSample, Pixels
 from job.features.snapshot import Counts
-from job.images.listing import UnlistedFolders
+from job.images.unlisted_folders import UnlistedFolders
 
 N = 90
 

@@ -11,7 +11,7 @@ from job.features.layout import wave_name
 from job.features.snapshot import Counts, ModelSummary, RowMask, Snapshot
 from job.features.table import SCHEMA
 from job.features.wave import DataFile, commit
-from job.images.listing import UnlistedFolders
+from job.images.unlisted_folders import UnlistedFolders
 
 FINGERPRINT = "0123456789abcdef"
 

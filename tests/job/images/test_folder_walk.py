@@ -16,7 +16,7 @@ from job import storage
 from job.errors import JobError, RunError
 from job.images.folder_reading import Reader, Span
 from job.images.folder_walk import WalkLimits
-from job.images.listing import UnlistedFolders
+from job.images.unlisted_folders import UnlistedFolders
 from tests.faulty_s3 import Fault, FaultyS3, Request, always
 from tests.job.images.listings import aws_in_workers, labels, listed, put, rows
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from job.images.listing import ListedImage, UnlistedFolders, write_parts
+from job.images.listing import ListedImage, write_parts
+from job.images.unlisted_folders import UnlistedFolders
 from tests.job.images.listings import rows
 
 

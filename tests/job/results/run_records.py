@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from job.features.snapshot import Counts, ModelSummary
-from job.images.listing import UnlistedFolders
+from job.images.unlisted_folders import UnlistedFolders
 from job.results.run_record import ResultFolders, RunRecord
 from job.settings import Settings
 

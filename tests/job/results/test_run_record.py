@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from job.errors import JobError
-from job.images.listing import UnlistedFolders
+from job.images.unlisted_folders import UnlistedFolders
 from job.results.run_record import ResultFolders, current_run, read_run, write_run
 from tests.job.results.run_records import run_record
 
