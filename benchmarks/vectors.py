@@ -38,7 +38,7 @@ def block(n: int, seed: int) -> NDArray[np.float32]:
 
 
 def store(count: int, file_rows: int = FILE_ROWS) -> tuple[Path, Snapshot]:
-    """Return an output whose features table has `count` vectors in files of so many, made once, and its snapshot."""
+    """Return an output with `count` vectors, `file_rows` in each features file, and its snapshot; it is made once."""
     folder = inputs.INPUTS / (f"store-{count}" if file_rows == FILE_ROWS else f"store-{count}-of-{file_rows}")
     wave = wave_name(_FINGERPRINT, RUN, 0)
     done = folder / ".done"

@@ -66,7 +66,7 @@ class CurrentResults:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], modified: datetime) -> "CurrentResults":
-        """Read `run.json`, modified then; raises `KeyError`, `TypeError` or `ValueError` where it is damaged."""
+        """Read a `run.json` with its time; raises `KeyError`, `TypeError` or `ValueError` where it is damaged."""
         return cls(
             written=datetime.fromisoformat(fields["written"]) if fields.get("written") else modified,
             counts=ImageCounts.from_json(fields["counts"]),

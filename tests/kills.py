@@ -156,7 +156,7 @@ def committed_rows(output: Path) -> int:
 
 
 def signs(output: Path) -> dict[str, object]:
-    """Return for each aim what changes once a command has come so far."""
+    """Return for each aim a value that changes when a command reaches it."""
     shown = output / "pca_results"
     return {
         "commit": committed_rows(output),
@@ -167,7 +167,7 @@ def signs(output: Path) -> dict[str, object]:
 
 
 def strike_at(process: "subprocess.Popen[bytes]", output: Path, aim: str, tally: Tally) -> bool:
-    """Kill a command's driver as soon as it has come so far; return whether it was killed."""
+    """Kill a command's driver as soon as it reaches an aim; return whether it was killed."""
     before = signs(output)[aim]
     while signs(output)[aim] == before:
         if process.poll() is not None:
@@ -182,7 +182,7 @@ def strike_at(process: "subprocess.Popen[bytes]", output: Path, aim: str, tally:
 
 @contextmanager
 def watched(output: Path, sizes: Sequence[int], tally: Tally) -> Iterator[None]:
-    """Have another process read an output for the duration of the block; it must find nothing wrong."""
+    """Have another process read an output during the block; raises AssertionError where it finds a fault."""
     command = [sys.executable, "-m", "tests.reader", str(output), *map(str, sizes)]
     reader = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

@@ -20,7 +20,7 @@ from job.results.tables import read_results
 
 
 def shown(output: str) -> "tuple[list[str], int]":
-    """Return the paths that pandas finds in `pca_results/`, and of how many runs they are."""
+    """Return the paths that pandas finds in `pca_results/`, and the number of their runs."""
     frame = pd.read_parquet(Path(output, "pca_results"))
     if frame.empty and not Path(output, "run.json").exists():  # a first run was killed before its results were named
         raise FileNotFoundError("there are no results yet")
@@ -28,7 +28,7 @@ def shown(output: str) -> "tuple[list[str], int]":
 
 
 def arrow(read: Callable[[str], object]) -> "Callable[[str], tuple[list[str], int]]":
-    """Return the function that gives the paths of a table that ours reads; it is of one run."""
+    """Return a function that reads a table of one run and returns its paths."""
 
     def paths(output: str) -> tuple[list[str], int]:
         table = read(output)
@@ -42,7 +42,7 @@ WAYS = {"pca_results": shown, "read_results": arrow(read_results), "read_feature
 
 
 def watch(output: str, sizes: set[int], ended: threading.Event) -> tuple[Counter[str], list[str]]:
-    """Read an output in each way until it is said to have ended; return the number of whole answers, and the faults."""
+    """Read an output in each way until the event is set; return the number of whole answers, and the faults."""
     whole: Counter[str] = Counter()
     faults: list[str] = []
     while not ended.is_set():

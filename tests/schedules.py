@@ -56,8 +56,8 @@ if TYPE_CHECKING:
 BUCKET = "schedules"
 COMMANDS = ("run", "reduce", "report", "prune")
 
-# The first run's heart never beats while it is paused, and it has not been silent for long when it goes on; the second
-# takes a lease over at once. It is as if two minutes had passed in between.
+# The paused run sends no heartbeats and does not notice its silence; the other takes over its lease at once, as if two
+# minutes had passed.
 PAUSED = LeaseTimes(beat_seconds=1e6, lost_seconds=1e6)
 AT_ONCE = LeaseTimes(beat_seconds=1e6, stale_seconds=0.0, lost_seconds=1e6)
 
@@ -73,7 +73,7 @@ class PausingS3(FaultyS3):
         self._written = threading.Lock()
 
     def pause(self, number: int) -> "Pause":
-        """Pause the write of this number, counted from now on, until it is told to go on."""
+        """Pause the write with this number, counted from now on, until the pause is over."""
         pause = Pause(number)
         self._pauses = [pause]
         return pause
@@ -85,7 +85,7 @@ class PausingS3(FaultyS3):
         return None
 
     def relay(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Relay a request; note whose lease it is, and what another writes from then on."""
+        """Relay a request; note the holder of the lease, and each naming file that another run writes."""
         copied = any(name.lower() == "x-amz-copy-source" for name in headers)
         if method != "PUT" or copied or not path.endswith((".lock", RUN, SNAPSHOT, MARKER)):
             return super().relay(method, path, headers, body)
@@ -175,7 +175,7 @@ class Theater:
             ends.append(second.result())
         self._server.pause(-1)
         self.inspect(output, schedule)
-        # Whoever comes next finds nothing that stops it.
+        # The next run must succeed.
         assert self._command("run", output, 2, AT_ONCE) == "done"
         self.inspect(output, schedule)
         return pause.at, ends[0], ends[1]
@@ -227,7 +227,7 @@ def paths_of(table: object) -> list[str]:
 
 
 def has_content(output: str, name: str) -> bool:
-    """Return whether a naming file is more than the sign of a lease that was taken over."""
+    """Return whether a naming file holds more than a lease."""
     return set(json.loads(storage.read(storage.join(output, name)))) != {"lease"}
 
 
@@ -244,7 +244,7 @@ def copy_prefix(source: str, target: str) -> None:
 
 @contextmanager
 def theater() -> Iterator[Theater]:
-    """Open a theater: a moto server behind the relay, and a Spark session whose workers know it as S3."""
+    """Open a theater: a moto server behind the relay, and a Spark session whose workers use it as S3."""
     import boto3  # noqa: PLC0415 - after the environment is set
     from moto.server import ThreadedMotoServer  # noqa: PLC0415
 

@@ -91,7 +91,7 @@ def read_batches(
 
 
 def _gathered(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of batches in batches of at most so many rows."""
+    """Join consecutive batches, as far as they have at most `rows` rows together."""
     waiting: list[pa.RecordBatch] = []
     count = 0
     for batch in batches:

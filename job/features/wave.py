@@ -113,7 +113,7 @@ def drop_damaged(output: str, fingerprint: str) -> list[str]:
 
 
 def drop_uncommitted(output: str) -> None:
-    """Delete the remains of killed runs and of tasks that lost: waves without their marker, files that none names."""
+    """Delete what killed runs and losing task attempts left: waves without a marker, files that no marker names."""
     doomed: list[str] = []
     for model in models(output):
         for wave, names, marker in _contents(output, model):
@@ -131,7 +131,7 @@ def drop_uncommitted(output: str) -> None:
 def _contents(output: str, fingerprint: str) -> Iterator[tuple[str, set[str], WaveMarker | None]]:
     """Yield each wave of a model with the names, below the output, of its files and its marker.
 
-    Waves whose marker cannot be read are left out: whoever needs them says so.
+    It skips waves whose marker cannot be read; `committed` reports them.
     """
 
     def marker(wave: str) -> WaveMarker | RunError | None:
@@ -153,7 +153,7 @@ def _name(entry: storage.Entry) -> str:
 
 
 def drop_waves(output: str, names: Sequence[str]) -> None:
-    """Delete waves: each is committed as an empty one first, so that nothing counts that is not there."""
+    """Delete waves; commit each as empty first, so that no marker names a file that is gone."""
     write_named(output, {storage.join(wave, MARKER): empty_marker(wave) for wave in names})
     for wave in names:
         storage.remove(storage.join(output, wave))
@@ -178,6 +178,6 @@ def _lengths(output: str, fingerprint: str) -> dict[str, int]:
 
 
 def _in_parallel(function: Callable[[str], T], names: Sequence[str]) -> list[T]:
-    """Return what a function returns for each name; storage is asked for several at a time."""
+    """Apply a function that asks storage to each name, several at a time; return the results in order."""
     with ThreadPoolExecutor(_REQUESTS) as pool:
         return list(pool.map(function, names))

@@ -106,10 +106,10 @@ class Reader:
     def read(
         self, images: int = sys.maxsize, folders: int = sys.maxsize, *, leave: bool = True
     ) -> Iterator[tuple[Reading, list[ListedImage]]]:
-        """Yield the images of each chunk with the reading that they belong to, until more than so many were found.
+        """Yield the images of each chunk with their reading, until it has found more images or folders than the limits.
 
-        Then spans that were begun are left in `begun`. Where names have no order these cannot be continued; unless
-        `leave`, they are read to their end.
+        It then puts unfinished readings into `begun`. A reading whose names have no order cannot be continued later:
+        without `leave`, it reads that one to its end.
         """
         depth = FOLDERS_AHEAD if storage.is_s3(self._root) else 1
         found_images = found_folders = 0

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 # Tasks a core that walk the other folders: some folders are larger than others, and a task costs a tenth of a second.
 WALKS = 8
 
-# Ranges of a large folder for each of these tasks, which asks for several at a time; no more than so many in all.
+# Ranges of a large folder for each of these tasks, which reads them side by side.
 RANGES = 4
+# Ranges of a division in all, unless there are more tasks.
 MOST_RANGES = 1_000
 
 

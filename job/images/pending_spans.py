@@ -50,7 +50,7 @@ def read_spans(files: Iterable[SpanFile]) -> list[Span]:
 
 
 def deal(files: Sequence[SpanFile], tasks: int) -> list[list[SpanFile]]:
-    """Deal the spans of files out to at most so many tasks, evenly."""
+    """Deal the spans of files out evenly to at most `tasks` tasks."""
     total = sum(file.stop - file.start for file in files)
     tasks = min(tasks, total)
     shares: list[list[SpanFile]] = [[] for _ in range(tasks)]

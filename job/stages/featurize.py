@@ -57,7 +57,7 @@ def featurize(
     pace : Pace, optional
         Duration of waves and their tasks, within the settings' `wave_seconds`.
     small_files : int
-        Beyond so many small files, they are merged.
+        Number of small features files beyond which the run merges them.
 
     Returns
     -------

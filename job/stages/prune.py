@@ -18,7 +18,7 @@ from job.storage.lock import check_held
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# Small files beyond which a run merges them: to open so many takes a second on one core.
+# Number of small files beyond which a run merges them: opening a thousand takes a second on one core.
 SMALL_FILES = 1_000
 
 

@@ -86,7 +86,7 @@ def remove(address: str, proceed: Callable[[], None] = lambda: None) -> None:
     ----------
     address : str
     proceed : callable
-        Called when it is known what is there, of which alone all is deleted; may raise.
+        Called once the files to delete are known, before the first of them goes; may raise.
     """
     if is_s3(address):
         objects.remove(address, proceed)

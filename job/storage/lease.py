@@ -25,9 +25,9 @@ class LeaseTimes:
     look_seconds : float
         Between looks at another's heartbeat, and before a heartbeat that failed is tried again.
     stale_seconds : float
-        Of silence, after which others may take a lease over.
+        Of silence after which others may take a lease over.
     lost_seconds : float
-        Of silence, after which its holder takes it for lost.
+        Of silence after which its holder considers it lost.
     """
 
     beat_seconds: float = 20.0
@@ -37,7 +37,7 @@ class LeaseTimes:
 
 
 def now() -> float:
-    """Return seconds that never go backwards, and that go on where the machine sleeps, if its system counts these."""
+    """Return a monotonic clock in seconds; on Linux it also counts the time that the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -58,7 +58,7 @@ class Lease:
     token : str
         Names this lease and no other.
     taken_over : bool
-        Whether a run that did not release it, and may yet wake up, had it before.
+        Whether the holder before did not release it, and may still be alive.
     """
 
     def __init__(self, output: str, times: LeaseTimes, clock: Callable[[], float] = now) -> None:
@@ -147,7 +147,7 @@ def find(address: str) -> Found | None:
     try:
         values = json.loads(body)
         return Found(tag, values["holder"], bool(values.get("released")))
-    except (ValueError, LookupError, TypeError, AttributeError):  # it is not ours to understand
+    except (ValueError, LookupError, TypeError, AttributeError):  # of another version
         return Found(tag, None, False)
 
 

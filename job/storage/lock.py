@@ -1,10 +1,9 @@
 """One run at a time on an output: the kernel's lock on a local disk, a lease on S3.
 
-A process may be paused at any moment, and go on after another run has taken over its lease. Therefore, on S3, a file
-that names others carries the token of the lease under which it was written, and is written only if nobody else has
-written it meanwhile. A run that takes over a lease first writes all such files anew, under its own token: from then on
-the other's writes fail. Files that no file names may be deleted at any moment, if they were seen before the lease was
-last checked: they are nobody else's.
+A process may pause at any moment, and continue after another run has taken over its lease. On S3, a file that names
+others therefore carries the token of its writer's lease, and each write of it is conditional on the version before. A
+run that takes over a lease first rewrites all such files under its own token: from then on the other run's writes fail.
+A run deletes only files that no file names, and that it saw before it last checked its lease: no other run needs them.
 """
 
 import fcntl
@@ -73,7 +72,7 @@ def locked(
             yield
         except Exception:
             if lease:
-                _renew(lease)  # what another run has deleted meanwhile is no error of its own
+                _renew(lease)  # the cause may be what another run has deleted since it took over
             raise
         finally:
             _held.pop(hold, None)
@@ -127,10 +126,10 @@ def _renew(lease: Lease) -> None:
 def _write_over(
     addresses: Iterable[str], content: Callable[[str, bytes | None], bytes], proceed: Callable[[], None]
 ) -> None:
-    """Write the version of each file that follows the present one, whatever others write meanwhile.
+    """Write each file over its present version; begin again for a file that another run writes meanwhile.
 
-    `proceed` raises where this run may write no more. It is called after the present versions were seen: whoever takes
-    over the lease later writes another version first, and this one fails.
+    `proceed` raises where this run may not write any more. It is called after the present versions were read: a run
+    that takes over the lease later writes another version first, and the write here fails.
     """
 
     def write(address: str, present: tuple[bytes | None, str | None]) -> bool:
@@ -154,13 +153,13 @@ def _present(address: str) -> tuple[bytes | None, str | None]:
 
 
 def _take_over(output: str, lease: Lease, naming: Mapping[str, dict[str, Any]]) -> None:
-    """Write all naming files anew, as they are but with the token of this lease: a write on its way then fails."""
+    """Rewrite all naming files with the token of this lease, so that a write of the other run on its way fails."""
     empty = {storage.join(output, name): values for name, values in naming.items()}
 
     def content(address: str, present: bytes | None) -> bytes:
         return _signed(present, empty[address], lease.token)
 
-    # A run that has itself lost the lease meanwhile does no harm here: the contents stay.
+    # It need not hold the lease any more: the contents stay as they are.
     _write_over(empty, content, lambda: None)
 
 
@@ -170,7 +169,7 @@ def _signed(present: bytes | None, empty: dict[str, Any], token: str) -> bytes:
         return _json(empty | {"lease": token})
     try:
         return _json(json.loads(present) | {"lease": token})
-    except (ValueError, TypeError):  # damaged, and to be found so
+    except (ValueError, TypeError):  # damaged: its reader reports it
         return present + b"\n"
 
 

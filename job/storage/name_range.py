@@ -15,7 +15,7 @@ _THREADS = 16
 
 
 class NameRange(NamedTuple):
-    """The names after `after` and up to `until`, in the order of their code points; without an end where it is empty.
+    """The names after `after` and up to `until`, in the order of their code points; an empty `until` is no bound.
 
     A name is that of a child of a prefix; that of a prefix ends in `/`.
     """
@@ -43,8 +43,8 @@ def divide(names: NameRange, parts: int, first_after: Callable[[str], str | None
     Parameters
     ----------
     first_after : callable
-        Returns the first name after a text, None where there is none. Its answers decide how even the ranges are; they
-        meet without a gap whatever it says.
+        Returns the first name after a text, None where there is none. Its answers only decide how even the ranges are:
+        the ranges always meet without a gap.
     """
     ranges = [names]
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -1,7 +1,4 @@
-"""A faster reading of S3's listing pages: a hook that spares boto3's own parser the objects of each page.
-
-boto3 takes 57 ms of processor time for a page of 1,000 objects, most of it for their dates. With this hook it takes 8.
-"""
+"""Parses the objects of S3's listing pages faster than boto3, most of whose time there goes into parsing dates."""
 
 import html
 import re
