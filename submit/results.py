@@ -11,6 +11,7 @@ from typing import Any
 
 from job import storage
 from job.errors import JobError
+from job.storage.lock import names_nothing
 from submit.aws import explained
 
 RUN = "run.json"
@@ -95,7 +96,7 @@ def read(s3: Any, address: str) -> CurrentResults | None:
         text = answer["Body"].read()
     try:
         fields = json.loads(text)
-        if fields.keys() == {"lease"}:  # a run that took over from another one is at work, and there were none before
+        if names_nothing(fields):
             return None
         return CurrentResults.from_json(fields, answer["LastModified"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -30,6 +30,23 @@ class Fault(Enum):
     STALLED = "it is done, nothing follows the first half of the answer"
 
 
+# Variables that would point the AWS libraries to an account of this machine.
+OTHER_ACCOUNTS = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL_S3")
+
+
+def s3_variables(endpoint: str) -> dict[str, str]:
+    """Return the environment in which the AWS libraries find a server, and no account of this machine."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/nowhere/config",
+        "AWS_SHARED_CREDENTIALS_FILE": "/nowhere/credentials",
+    }
+
+
 # What a network and a service do on a bad day; a refusal is another matter.
 TRANSIENT: list[Fault] = [fault for fault in Fault if fault not in {Fault.DENIED, Fault.EXPIRED, Fault.ARCHIVED}]
 

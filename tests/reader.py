@@ -30,11 +30,13 @@ def shown(output: str) -> "tuple[list[str], int]":
 def arrow(read: Callable[[str], object]) -> "Callable[[str], tuple[list[str], int]]":
     """Return a function that reads a table of one run and returns its paths."""
 
-    def paths(output: str) -> tuple[list[str], int]:
-        table = read(output)
-        assert isinstance(table, pa.Table)
-        return table.column("path").to_pylist(), 1
+    return lambda output: (paths_of(read(output)), 1)
 
+
+def paths_of(table: object) -> list[str]:
+    """Return the paths of an Arrow table of features or results."""
+    assert isinstance(table, pa.Table)
+    paths: list[str] = table.column("path").to_pylist()
     return paths
 
 

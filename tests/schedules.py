@@ -22,10 +22,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import pyarrow as pa
 
 from job import storage
 from job.command_line import Log
@@ -45,9 +44,10 @@ from job.stages.prune import prune
 from job.stages.reduce import reduce
 from job.stages.report import report
 from job.storage.lease import LeaseTimes
-from job.storage.lock import locked
+from job.storage.lock import locked, names_nothing
 from tests.conftest import make_images
-from tests.faulty_s3 import Fault, FaultyS3, Request
+from tests.faulty_s3 import OTHER_ACCOUNTS, Fault, FaultyS3, Request, s3_variables
+from tests.reader import paths_of
 from tests.tiny_model import make_tiny_model
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Schedule:
         """Return the schedule of a seed."""
         draw = random.Random(seed)
         first, second = draw.choice(COMMANDS), draw.choice(COMMANDS)
-        results = "run" not in (first,) or draw.random() < 0.5
+        results = first != "run" or draw.random() < 0.5
         return cls(first, second, results, draw.randrange(40), draw.choice([None, draw.randrange(30)]))
 
 
@@ -205,7 +205,8 @@ class Theater:
         for model in models(output):
             for file in committed(output, model):
                 assert storage.stat(storage.join(output, file.name)).length == file.bytes, (schedule, file)
-        if storage.exists(storage.join(output, SNAPSHOT)) and has_content(output, SNAPSHOT):
+        current = storage.join(output, SNAPSHOT)
+        if storage.exists(current) and not names_nothing(json.loads(storage.read(current))):
             snapshot = read_snapshot(output)
             paths = paths_of(read_features(output))
             assert len(set(paths)) == len(paths) == snapshot.counts.listed, (schedule, sorted(paths))
@@ -217,18 +218,6 @@ class Theater:
             index = read_description(run.index_folder(output))
             for part in index.parts:
                 assert storage.exists(storage.join(run.index_folder(output), part.name)), (schedule, part)
-
-
-def paths_of(table: object) -> list[str]:
-    """Return the paths of features or results."""
-    assert isinstance(table, pa.Table)
-    paths: list[str] = table.column("path").to_pylist()
-    return paths
-
-
-def has_content(output: str, name: str) -> bool:
-    """Return whether a naming file holds more than a lease."""
-    return set(json.loads(storage.read(storage.join(output, name)))) != {"lease"}
 
 
 def copy_prefix(source: str, target: str) -> None:
@@ -254,18 +243,10 @@ def theater() -> Iterator[Theater]:
     host, port = moto.get_host_and_port()
     server = PausingS3(f"http://{host}:{port}")
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL_S3"):
+    for name in OTHER_ACCOUNTS:
         os.environ.pop(name, None)
-    os.environ |= {
-        "AWS_ENDPOINT_URL": server.url,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": "/nowhere/config",
-        "AWS_SHARED_CREDENTIALS_FILE": "/nowhere/credentials",
-    }
-    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    os.environ |= s3_variables(server.url)
+    boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     with tempfile.TemporaryDirectory() as folder:
         log = Log(Path(folder, "spark.log"))
         with local_session(Settings(master="local[2,4]"), log) as spark:
@@ -276,14 +257,12 @@ def theater() -> Iterator[Theater]:
 
 def every_write(play: Theater, first: str, second: str) -> Iterator[tuple[Schedule, Request | None, str, str]]:
     """Play two commands with a pause before each write of the first, until there is none left."""
-    number, at = 0, Request("", "", 0)
-    while at:
+    for number in count():
         schedule = Schedule(first, second, True, number, None)
         paused, *ends = play.play(schedule)
         yield schedule, paused, ends[0], ends[1]
         if paused is None:
             return
-        number += 1
 
 
 def main() -> int:

@@ -72,18 +72,16 @@ def plan_pruning(snapshot: Snapshot, files: Iterable[DataFile], models: Iterable
         Fingerprints of all models that the table has features of.
     """
     members = _waves(snapshot, files)
-    small = [wave for wave in members if not wave.stale and wave.is_small]
-    if sum(len(wave.kept) for wave in small) < 2:  # there is nothing to merge it with
-        small = []
-    going = [wave for wave in members if wave.stale or wave in small]
+    merging = _small_files(members) > 1  # a single one has nothing to be merged with
     others = tuple(name for name in models if name != snapshot.fingerprint)
-    return _plan(others, going)
+    return _plan(others, [wave for wave in members if wave.stale or (merging and wave.is_small)])
 
 
 def plan_compaction(snapshot: Snapshot, files: Iterable[DataFile], bound: int) -> PrunePlan:
     """Plan the merging of small files where there are more of them than a bound; rows that are not current stay."""
-    small = [wave for wave in _waves(snapshot, files) if not wave.stale and wave.is_small]
-    return _plan((), small if sum(len(wave.kept) for wave in small) > bound else [])
+    members = _waves(snapshot, files)
+    merging = _small_files(members) > bound
+    return _plan((), [wave for wave in members if merging and wave.is_small])
 
 
 @dataclass(frozen=True)
@@ -101,8 +99,8 @@ class _Wave:
 
     @property
     def is_small(self) -> bool:
-        """Return whether its files are small, on average."""
-        return sum(file.bytes for file in self.files) < SMALL_BYTES * len(self.files)
+        """Return whether its files are small, on average, and all their rows are current."""
+        return not self.stale and sum(file.bytes for file in self.files) < SMALL_BYTES * len(self.files)
 
 
 def _waves(snapshot: Snapshot, files: Iterable[DataFile]) -> list[_Wave]:
@@ -112,6 +110,10 @@ def _waves(snapshot: Snapshot, files: Iterable[DataFile]) -> list[_Wave]:
         members = tuple(group)
         found.append(_Wave(name, members, tuple(current[file.name] for file in members if file.name in current)))
     return found
+
+
+def _small_files(waves: Iterable[_Wave]) -> int:
+    return sum(len(wave.files) for wave in waves if wave.is_small)
 
 
 def _plan(models: tuple[str, ...], going: Sequence[_Wave]) -> PrunePlan:

@@ -13,7 +13,7 @@ from job import storage
 from job.errors import JobError
 from job.features.wave import DataFile
 from job.images.unlisted_folders import UnlistedFolders
-from job.storage.lock import write_named
+from job.storage.lock import names_nothing, write_named
 
 SNAPSHOT = "features/_CURRENT.json"
 SNAPSHOT_FORMAT = 2
@@ -215,7 +215,7 @@ def read_snapshot(output: str) -> Snapshot:
         raise damaged from None
     if not isinstance(values, dict):
         raise damaged
-    if values.keys() == {"lease"}:
+    if names_nothing(values):
         raise absent
     if values.get("format") != SNAPSHOT_FORMAT:
         raise JobError(

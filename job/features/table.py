@@ -63,7 +63,7 @@ class FeaturesGoneError(RunError):
 
 # Rows read or written at a time: 5 MB of features.
 BATCH_ROWS = 1024
-# Files of fewer bytes are read whole.
+# Files of fewer bytes are read whole, without threads: these would take longer to start.
 _WHOLE_BYTES = 1_000_000
 # Bytes of files that one task of a Spark table reads, at least.
 _TASK_BYTES = 64_000_000
@@ -167,15 +167,15 @@ def read_file(
     address = storage.join(output, file.name)
     remedy = "delete its wave's folder, and its images are inferred again"
     try:
-        with _opened(address, file.bytes) as source:
+        small = file.bytes < _WHOLE_BYTES
+        with _opened(address, whole=small) as source:
             parquet = pq.ParquetFile(source, page_checksum_verification=True)
             if parquet.metadata.num_rows != file.rows:
                 raise RunError(
                     f"{address} has {parquet.metadata.num_rows} rows where {file.rows} were committed; {remedy}"
                 )
             wanted = pa.schema([field for field in SCHEMA if field.name in columns])
-            threads = file.bytes >= _WHOLE_BYTES  # to a small file they are a hindrance
-            for batch in parquet.iter_batches(batch_rows, columns=columns, use_threads=threads):
+            for batch in parquet.iter_batches(batch_rows, columns=columns, use_threads=not small):
                 yield _completed(batch, wanted)
     except FileNotFoundError:
         raise FeaturesGoneError(f"{address} was committed and is gone; {remedy}") from None
@@ -183,9 +183,9 @@ def read_file(
         raise RunError(f"{address} is damaged ({' '.join(str(error).split())[:200]}); {remedy}") from None
 
 
-def _opened(address: str, length: int) -> "AbstractContextManager[BinaryIO | pa.BufferReader]":
-    """Open a features file; a small one is read whole, by one request."""
-    return pa.BufferReader(storage.read(address)) if length < _WHOLE_BYTES else storage.open_input(address)
+def _opened(address: str, *, whole: bool) -> "AbstractContextManager[BinaryIO | pa.BufferReader]":
+    """Open a features file, or read it whole, which takes one request."""
+    return pa.BufferReader(storage.read(address)) if whole else storage.open_input(address)
 
 
 def _completed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -76,8 +76,13 @@ def committed(output: str, fingerprint: str) -> list[DataFile]:
     RunError
         For a marker that cannot be read or belongs to another model or version.
     """
+    return [file for marker in _markers(output, fingerprint) for file in marker.files]
+
+
+def _markers(output: str, fingerprint: str) -> list[WaveMarker]:
+    """Return the markers of a model's waves, oldest first; raises as `committed`."""
     markers = _in_parallel(partial(_read_marker, output, fingerprint), waves(output, fingerprint))
-    return [file for marker in markers if marker for file in marker.files]
+    return [marker for marker in markers if marker]
 
 
 def _read_marker(output: str, fingerprint: str, wave: str) -> WaveMarker | None:
@@ -100,9 +105,8 @@ def drop_damaged(output: str, fingerprint: str) -> list[str]:
     Their images count as never inferred from then on.
     """
     lengths = _lengths(output, fingerprint)
-    markers = _in_parallel(partial(_read_marker, output, fingerprint), waves(output, fingerprint))
     removed = []
-    for files in (marker.files for marker in markers if marker and marker.files):
+    for files in (marker.files for marker in _markers(output, fingerprint)):
         kept = [file for file in files if lengths.get(file.name) == file.bytes]
         if len(kept) < len(files):
             commit(output, files[0].wave, kept)
@@ -122,7 +126,8 @@ def drop_uncommitted(output: str) -> None:
             else:
                 doomed += names - {file.name for file in marker.files} - {storage.join(wave, MARKER)}
     if storage.exists(output):
-        doomed += [name for name in map(_name, storage.scan(output)) if _REMAINS.fullmatch(name)]
+        names = {storage.name(entry.address) for entry in storage.scan(output)}
+        doomed += filter(_REMAINS.fullmatch, names)
     check_held(output)  # what is seen later may be another run's
     for name in doomed:
         storage.remove(storage.join(output, name))
@@ -146,10 +151,6 @@ def _contents(output: str, fingerprint: str) -> Iterator[tuple[str, set[str], Wa
     for wave, found in zip(files, _in_parallel(marker, list(files)), strict=True):
         if not isinstance(found, RunError):
             yield wave, files[wave], found
-
-
-def _name(entry: storage.Entry) -> str:
-    return storage.name(entry.address)
 
 
 def drop_waves(output: str, names: Sequence[str]) -> None:

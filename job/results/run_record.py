@@ -14,7 +14,7 @@ from job.images.unlisted_folders import UnlistedFolders
 from job.pca.basis import Basis
 from job.pca.basis_file import BASIS
 from job.settings import Settings
-from job.storage.lock import write_named
+from job.storage.lock import names_nothing, write_named
 
 RUN = "run.json"
 FORMAT = 1
@@ -214,7 +214,7 @@ def read_run(output: str) -> RunRecord | None:
         return None
     except ValueError:
         raise _damaged(address) from None
-    if isinstance(fields, dict) and fields.keys() == {"lease"}:
+    if names_nothing(fields):
         return None
     return RunRecord.from_json(fields, address)
 

@@ -111,6 +111,11 @@ def write_named(output: str, files: Mapping[str, dict[str, Any]]) -> None:
             storage.write(address, content)
 
 
+def names_nothing(values: object) -> bool:
+    """Return whether the content of a naming file is only a lease: a run took it over before there was anything."""
+    return isinstance(values, dict) and values.keys() == {"lease"}
+
+
 def _json(values: dict[str, Any]) -> bytes:
     return (json.dumps(values, indent=1) + "\n").encode()
 

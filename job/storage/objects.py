@@ -55,8 +55,13 @@ def scan(folder: str, names: NameRange = ALL_NAMES) -> Iterator[Entry]:
                 elif "Prefix" in item:
                     yield Entry(f"{S3}{bucket}/{key[:-1]}", True)
                 elif not key.endswith("/"):  # a folder's marker, as consoles make them
-                    modified = _microseconds(item["LastModified"])
-                    yield Entry(f"{S3}{bucket}/{key}", False, item["Size"], modified, _plain(item["ETag"]))
+                    yield _entry(bucket, item)
+
+
+def _entry(bucket: str, item: dict[str, Any]) -> Entry:
+    """Return the entry of an object in a page of a listing."""
+    modified = _microseconds(item["LastModified"])
+    return Entry(f"{S3}{bucket}/{item['Key']}", False, item["Size"], modified, _plain(item["ETag"]))
 
 
 def _child(item: dict[str, Any]) -> str:
@@ -268,8 +273,7 @@ def walk(folder: str) -> Iterator[Entry]:
     with errors(folder, "ListObjectsV2"):
         for page in s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(folder)):
             for item in page.get("Contents", []):
-                modified = _microseconds(item["LastModified"])
-                yield Entry(f"{S3}{bucket}/{item['Key']}", False, item["Size"], modified, _plain(item["ETag"]))
+                yield _entry(bucket, item)
 
 
 def _keys(folder: str) -> list[str]:

@@ -7,22 +7,14 @@ import boto3
 import pytest
 
 from job.storage import s3
-from tests.faulty_s3 import FaultyS3, faulty_s3
+from tests.faulty_s3 import OTHER_ACCOUNTS, FaultyS3, faulty_s3, s3_variables
 
 
 @pytest.fixture
 def s3_environment(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """Point the AWS libraries to the server, and away from whatever account this machine may know."""
-    variables = {
-        "AWS_ENDPOINT_URL": moto_endpoint,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "eu-west-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": "/nowhere/config",
-        "AWS_SHARED_CREDENTIALS_FILE": "/nowhere/credentials",
-    }
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL_S3"):
+    variables = s3_variables(moto_endpoint)
+    for name in OTHER_ACCOUNTS:
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
