@@ -50,9 +50,8 @@ def test_a_second_run_on_a_disk_is_refused_until_the_first_is_gone_however_it_en
     with pytest.raises(JobError, match="another run is writing to"), locked(str(tmp_path)):
         pass
     kill(first)
-    started = time.monotonic()
     with locked(str(tmp_path)):
-        assert time.monotonic() - started < 1
+        pass
 
 
 def test_the_same_process_may_ask_again_and_others_wait_for_the_last(tmp_path: Path) -> None:
@@ -86,17 +85,18 @@ def output(bucket: str) -> str:
     return f"s3://{bucket}/out"
 
 
-HASTY = LeaseTimes(beat_seconds=0.3, look_seconds=0.2, stale_seconds=2.0, lost_seconds=1.0)
+# The heart beats often; only a machine that stands still for a minute loses the lease.
+LIVELY = LeaseTimes(beat_seconds=0.2, look_seconds=0.1)
+# Taken over after this silence.
+HASTY = LeaseTimes(look_seconds=0.2, stale_seconds=2.0)
 QUIET = LeaseTimes(beat_seconds=3600)
 
 
 def test_on_s3_a_lease_that_beats_is_respected(output: str) -> None:
-    lease = Lease(output, HASTY)
+    lease = Lease(output, LIVELY)
     assert lease.take(None)
-    started = time.monotonic()
-    with pytest.raises(JobError, match="another run is writing to"), locked(output, times=HASTY):
+    with pytest.raises(JobError, match="another run is writing to"), locked(output, times=LIVELY):
         pass
-    assert time.monotonic() - started < 2  # it beat, so there was no need to wait till the end
     lease.release()
     with locked(output, times=QUIET):  # released, it is not watched for two minutes
         pass
@@ -110,7 +110,7 @@ def test_on_s3_a_lease_whose_holder_was_killed_is_taken_over(output: str) -> Non
     assert storage.exists(storage.join(output, ".lock"))
     started = time.monotonic()
     with locked(output, times=HASTY):
-        assert 2 <= time.monotonic() - started < 6
+        assert time.monotonic() - started >= 2
 
 
 def test_on_s3_only_one_of_two_takes_over(output: str) -> None:
@@ -124,15 +124,17 @@ def test_on_s3_only_one_of_two_takes_over(output: str) -> None:
     first.release()
 
 
-def test_on_s3_a_run_that_lost_its_lease_writes_no_more(output: str) -> None:
-    with locked(output, times=HASTY):
-        check_held(output)
-        storage.write(storage.join(output, ".lock"), b"taken over")
-        time.sleep(1)
-        with pytest.raises(RunError, match="another run has taken over"):
-            check_held(output)
+def test_on_s3_the_heart_finds_out_that_the_lease_is_lost(output: str) -> None:
+    lease = Lease(output, LIVELY)
+    assert lease.take(None)
+    storage.write(lease.address, b"taken over")
+    until = time.monotonic() + 50  # less than the silence that loses it
+    while not lease.lost and time.monotonic() < until:
+        time.sleep(0.05)
+    assert lease.lost
+    lease.release()
     # What the other has put there is left alone.
-    assert storage.read(storage.join(output, ".lock")) == b"taken over"
+    assert storage.read(lease.address) == b"taken over"
 
 
 def test_on_s3_a_run_that_was_paused_has_lost_its_lease_whoever_has_it_now(output: str) -> None:

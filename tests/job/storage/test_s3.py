@@ -173,7 +173,7 @@ def test_patience_has_an_end_in_time_and_number(
             ask(f"s3://{bucket}/key")
         # Not what an image is rejected for, nor a refusal.
         assert (caught.value.errno, caught.value.filename) == (errno.EIO, f"s3://{bucket}/key")
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < 30  # by default, it goes on for 60 s
         assert 2 <= len(faulty.requests) - before <= (policy.library_retries + 1) * policy.attempts + 1
 
 
