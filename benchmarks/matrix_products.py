@@ -16,7 +16,6 @@ from benchmarks.harness import cores, run_together
 from benchmarks.vectors import D, block
 from job.features.table import BATCH_ROWS
 from job.pca.basis import Basis, Moments, fit, merge_all
-from job.pca.moments import MOMENT_TASKS
 from job.spark.tasks import run_tasks
 
 if TYPE_CHECKING:
@@ -35,9 +34,9 @@ class Share:
 
 
 def shares(count: int) -> list[Share]:
-    """Return whole blocks of at least `count` vectors in all, in at most as many shares as the job has tasks."""
+    """Return whole blocks of at least `count` vectors in all, in at most as many shares as there are cores."""
     factors = np.random.default_rng(0).choice(FACTORS, -(-count // BATCH_ROWS))
-    return [Share(seed, part.tolist()) for seed, part in enumerate(np.array_split(factors, MOMENT_TASKS)) if len(part)]
+    return [Share(seed, part.tolist()) for seed, part in enumerate(np.array_split(factors, cores())) if len(part)]
 
 
 def job(spark: "SparkSession", work: list[Share], k: int) -> tuple[float, Basis]:

@@ -18,6 +18,7 @@ from job.features.snapshot import Counts, ModelSummary, RowMask, Snapshot, write
 from job.features.table import BATCH_ROWS, OK, SCHEMA, features_writer
 from job.features.wave import DataFile, commit
 from job.images.color_histogram import COLOR_BINS
+from job.images.label_counts import LabelDigest
 
 D = 1280
 FILE_ROWS = 1_650  # as the job cuts them at 220 images a second: tasks of 15 seconds a core
@@ -61,6 +62,7 @@ def store(count: int, file_rows: int = FILE_ROWS) -> tuple[Path, Snapshot]:
         settings={},
         counts=Counts(listed=count, reused=0, new=count, ok=count, rejected=0),
         labels={"label": count},
+        label_digest=LabelDigest.of({"label": count}),
         seconds={},
         images_per_second=0.0,
         row_masks=tuple(map(RowMask.whole, files)),

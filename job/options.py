@@ -51,7 +51,8 @@ class Option:
     name, default
         Those of the dataclass field.
     type : type
-        `bool`, `int`, `float` or `str`; None is allowed beside it where it is the default.
+        `bool`, `int`, `float` or `str`; None is allowed beside it where it is the default. A `bool` with the default
+        None has a flag for each of its values.
     help : str
         What the option does, in one sentence without a full stop.
     unit : str
@@ -91,7 +92,11 @@ class Option:
     @property
     def switch(self) -> str:
         """The name of the flag that turns a yes-or-no option away from its default."""
-        return f"no_{self.name}" if self.default else self.name
+        return self.flag(value=not self.default)
+
+    def flag(self, *, value: bool) -> str:
+        """Return the name of the flag that gives a yes-or-no option a value."""
+        return self.name if value else f"no_{self.name}"
 
     def bounds(self, notation: Notation) -> str:
         """Return which values are allowed, in words; empty for any."""
@@ -158,6 +163,10 @@ def check(settings: Any, notation: Notation = COMMAND_LINE, error: type[JobError
 def add_options(parser: "argparse.ArgumentParser | argparse._ArgumentGroup", options: Iterable[Option]) -> None:
     """Give a command these options."""
     for each in options:
+        if each.type is bool and each.default is None:
+            flag = COMMAND_LINE.name(each.name)
+            parser.add_argument(flag, dest=each.name, action=argparse.BooleanOptionalAction, help=each.help)
+            continue
         if each.type is bool:
             action = "store_false" if each.default else "store_true"
             parser.add_argument(COMMAND_LINE.name(each.switch), dest=each.name, action=action, help=each.help)

@@ -105,7 +105,9 @@ class Settings:
         REDUCE,
         metavar="DIR",
     )
-    csv: bool = option(True, "do not write pca_matrix.csv, which is large for millions of images", REDUCE)
+    csv: bool | None = option(
+        None, "write pca_matrix.csv; without --csv or --no-csv, only for at most 1,000,000 images", REDUCE
+    )
     report: bool = option(True, "do not make report.html, which reads up to 5,000 images again", REDUCE)
     dry_run: bool = option(False, "show what would be deleted, and delete nothing", PRUNE)
     master: str | None = option(

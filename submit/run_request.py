@@ -44,7 +44,7 @@ def job_options(settings: Settings) -> tuple[str, ...]:
         if option.name in STACK_ADDRESSES or value == option.default:
             continue
         if option.type is bool:
-            words.append(COMMAND_LINE.name(option.switch))
+            words.append(COMMAND_LINE.name(option.flag(value=value)))
         else:
             words += [COMMAND_LINE.name(option.name), str(value)]
     return tuple(words)

@@ -67,8 +67,11 @@ class ReportedRun:
     rejected_csv : str
         Name of the file that lists the rejected images.
     counts : Counts
-    labels : dict
-        Number of listed images by label; the key of images without one is empty.
+    labels : list of (str, int)
+        Labels with the number of listed images, most images first, empty for images without one; at least those that
+        the report shows.
+    n_labels : int
+        Number of all labels.
     pca : PcaSummary
     summary : RunSummary
     unlisted_folders : UnlistedFolders
@@ -79,7 +82,8 @@ class ReportedRun:
     images: str
     rejected_csv: str
     counts: Counts
-    labels: dict[str, int]
+    labels: list[tuple[str, int]]
+    n_labels: int
     pca: PcaSummary
     summary: RunSummary
     unlisted_folders: UnlistedFolders = field(default_factory=UnlistedFolders)
@@ -180,13 +184,13 @@ def report_data(
     """Return what the page shows."""
     by_row = highlights(findings, sample.coordinates, limits)
     rows = choose_rows(by_row.images(), len(sample.paths), limits.points)
-    labels, sizes = sorted(run.labels.items(), key=lambda item: (-item[1], item[0])), collection.sizes.most_common()
+    labels, sizes = run.labels[: limits.labels], collection.sizes.most_common()
     return ReportData(
         made=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         output=run.output,
         counts=run.counts,
-        labels=[(label or None, count) for label, count in labels[: limits.labels]],
-        other_labels=len(labels[limits.labels :]),
+        labels=[(label or None, count) for label, count in labels],
+        other_labels=run.n_labels - len(labels),
         sizes=[(width, height, count) for (width, height), count in sizes[: limits.sizes]],
         other_sizes=sum(count for _, count in sizes[limits.sizes :]),
         rejections=[

@@ -12,6 +12,7 @@ from typing import Any
 from job import storage
 from job.errors import JobError
 from job.features.wave import DataFile
+from job.images.label_counts import LabelDigest
 from job.images.unlisted_folders import UnlistedFolders
 from job.storage.lock import names_nothing, write_named
 
@@ -135,8 +136,10 @@ class Snapshot:
         The settings of that run, by name.
     counts : Counts
         Images listed, reused, new, usable and rejected.
-    labels : dict
-        Number of listed images by label; the label of an image without one is empty.
+    labels : dict or None
+        Number of listed images by label; the label of an image without one is empty. None for more than 100,000 labels.
+    label_digest : LabelDigest
+        Of the labels of all listed images.
     seconds : dict
         Duration of each step.
     images_per_second : float
@@ -152,7 +155,8 @@ class Snapshot:
     model: ModelSummary
     settings: dict[str, Any]
     counts: Counts
-    labels: dict[str, int]
+    labels: dict[str, int] | None
+    label_digest: LabelDigest
     seconds: dict[str, float]
     images_per_second: float
     row_masks: tuple[RowMask, ...] = field(default=())
@@ -167,6 +171,7 @@ class Snapshot:
             "settings": self.settings,
             "counts": self.counts.to_json(),
             "labels": self.labels,
+            "label_digest": self.label_digest.value,
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
             "unlisted_folders": self.unlisted_folders.to_json(),
@@ -177,13 +182,17 @@ class Snapshot:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Snapshot":
         """Return the snapshot that `to_json` gave; raises `LookupError`, `TypeError` or `ValueError` for another."""
+        counts, labels = Counts.from_json(values["counts"]), values["labels"]
+        # Earlier versions wrote none, but all labels.
+        digest = values.get("label_digest", LabelDigest.of(labels or {}).value)
         return cls(
             run=values["run"],
             fingerprint=values["fingerprint"],
             model=ModelSummary.from_json(values["model"]),
             settings=values["settings"],
-            counts=Counts.from_json(values["counts"]),
-            labels=values["labels"],
+            counts=counts,
+            labels=labels,
+            label_digest=LabelDigest(counts.listed, digest),
             seconds=values["seconds"],
             images_per_second=values["images_per_second"],
             row_masks=tuple(map(RowMask.from_json, values["selections"])),

@@ -2,7 +2,6 @@
 
 import secrets
 import zlib
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from job import storage
+from job.images.label_counts import LabelCounts
 from job.images.unlisted_folders import UnlistedFolders
 
 # `fault`: null, or the reason why the image cannot even be fetched. `etag`: null but on S3.
@@ -47,10 +47,10 @@ class ListingPart(NamedTuple):
 
 @dataclass
 class Listing:
-    """The parts of a listing, its number of images by label (`""` for none), and folders that may not be listed."""
+    """The parts of a listing, its number of images by label, and folders that may not be listed."""
 
     parts: list[ListingPart] = field(default_factory=list)
-    labels: Counter[str] = field(default_factory=Counter)
+    labels: LabelCounts = field(default_factory=LabelCounts)
     unlisted: UnlistedFolders = field(default_factory=UnlistedFolders)
 
     @property
@@ -61,7 +61,7 @@ class Listing:
     def add(self, other: "Listing") -> None:
         """Add the listing of another task."""
         self.parts += other.parts
-        self.labels += other.labels
+        self.labels.add(other.labels)
         self.unlisted += other.unlisted
 
 
@@ -79,5 +79,5 @@ def write_parts(images: Iterable[ListedImage], target: str, rows: int = 100_000)
         columns = dict(zip(SCHEMA.names, map(list, zip(*chunk, strict=True)), strict=True))
         with storage.create(address) as path:
             pq.write_table(pa.table(columns, schema=SCHEMA), path)
-        listing.add(Listing([ListingPart(address, len(chunk))], Counter(image.label or "" for image in chunk)))
+        listing.add(Listing([ListingPart(address, len(chunk))], LabelCounts.of(image.label for image in chunk)))
     return listing

@@ -1,13 +1,21 @@
 """The source of a run's images: a folder, prefix or manifest in, a listing out. Opens no image."""
 
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from job import storage
 from job.errors import JobError
 from job.images.folder_walk import LIMITS, WalkLimits, list_folder
+from job.images.label_counts import LABELS
 from job.images.listing import Listing
 from job.images.manifest import list_manifest
 from job.settings import Settings
+from job.spark.tasks import collect_table, map_items
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -46,6 +54,8 @@ def list_images(spark: "SparkSession", settings: Settings, folder: str, *, limit
         if _is_manifest(root):
             raise JobError(f"the manifest {root} lists nothing")
         raise JobError(f"no image in {root}: nothing there ends in {', '.join(settings.endings)}")
+    if listing.labels.by_label is None:
+        listing.labels = replace(listing.labels, by_label=count_labels(spark, listing))
     return listing
 
 
@@ -63,6 +73,20 @@ def check_images(address: str) -> None:
         raise JobError(f"{root} is empty")
     if not entry.is_folder and not _is_manifest(root):
         raise JobError(f"{root} is a file, but not a manifest that ends in .csv or .parquet")
+
+
+def count_labels(spark: "SparkSession", listing: Listing, most: int = LABELS) -> Counter[str] | None:
+    """Return the number of listed images by label, None where there are more than `most` labels."""
+
+    def read(part: str) -> Iterator[pa.RecordBatch]:
+        with storage.open_input(part) as file:
+            yield from pq.ParquetFile(file).iter_batches(columns=["label"])
+
+    labels = map_items(spark, [part.address for part in listing.parts], read, "label string")
+    counts = collect_table(labels.fillna("").groupBy("label").count().limit(most + 1))
+    if counts.num_rows > most:
+        return None
+    return Counter(dict(zip(counts.column("label").to_pylist(), counts.column("count").to_pylist(), strict=True)))
 
 
 def _is_manifest(root: str) -> bool:

@@ -1,8 +1,9 @@
-"""A summary of the current features: moments of the usable vectors, counts by label, the rejected images."""
+"""A summary of the current features: moments of the usable vectors, digests of labels, the rejected images."""
 
+import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,15 +15,15 @@ from numpy.typing import NDArray
 from job import storage
 from job.features.snapshot import RowMask, Snapshot, deal
 from job.features.table import BATCH_ROWS, OK, REJECTED_SCHEMA, read_batches, vectors
+from job.images.label_counts import LabelDigest
 from job.pca.basis import Moments, merge_all
 from job.spark.capacity import parallelism
+from job.spark.merging import merge_in_tasks
 from job.spark.tasks import run_tasks
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# Each task returns moments of 13 MB to the driver.
-MOMENT_TASKS = 16
 # Images that an error names.
 _NAMED = 5
 # The columns that a summary reads.
@@ -35,10 +36,8 @@ class TableSummary:
 
     Attributes
     ----------
-    moments : Moments
-        Of the usable vectors; of none where they were not asked for.
-    ok, rejected : Counter
-        Number of usable and of rejected images by label; the key of images without one is empty.
+    ok, rejected : LabelDigest
+        Number and labels of the usable and of the rejected images.
     reasons : Counter
         Number of rejected images by reason.
     not_finite : int
@@ -47,23 +46,24 @@ class TableSummary:
         The first images with such vectors.
     rejected_parts : list of str
         Addresses of Parquet files of the rejected images (columns of `REJECTED_SCHEMA`), each sorted by path.
+    moments : Moments
+        Of the usable vectors; of none where they were not asked for.
     """
 
-    moments: Moments
-    ok: Counter[str]
-    rejected: Counter[str]
+    ok: LabelDigest
+    rejected: LabelDigest
     reasons: Counter[str]
     not_finite: int
     not_finite_paths: list[str]
     rejected_parts: list[str]
+    moments: Moments = field(default_factory=lambda: Moments.empty(0))
 
     @classmethod
     def merge(cls, summaries: Sequence["TableSummary"]) -> "TableSummary":
-        """Return the summary of all that one or more summaries cover."""
+        """Return the summary, without moments, of all that some summaries cover."""
         return cls(
-            moments=merge_all([summary.moments for summary in summaries]),
-            ok=sum((summary.ok for summary in summaries), Counter[str]()),
-            rejected=sum((summary.rejected for summary in summaries), Counter[str]()),
+            ok=sum((summary.ok for summary in summaries), LabelDigest()),
+            rejected=sum((summary.rejected for summary in summaries), LabelDigest()),
             reasons=sum((summary.reasons for summary in summaries), Counter[str]()),
             not_finite=sum(summary.not_finite for summary in summaries),
             not_finite_paths=[path for summary in summaries for path in summary.not_finite_paths][:_NAMED],
@@ -99,17 +99,17 @@ class _Blocks:
 
 @dataclass(frozen=True)
 class _Share:
-    """The features that one task summarizes, and the address for its rejected images."""
+    """The features that one task summarizes, the address for its rejected images, and that for the moments, if any."""
 
     output: str
     row_masks: list[RowMask]
     n_features: int
-    with_moments: bool
     rejected: str
+    moments: str | None
 
 
 def summarize_table(
-    spark: "SparkSession", output: str, snapshot: Snapshot, rejected: str, *, with_moments: bool
+    spark: "SparkSession", output: str, snapshot: Snapshot, scratch: str, *, with_moments: bool
 ) -> TableSummary:
     """Read the current features of an output once, and summarize them.
 
@@ -119,8 +119,8 @@ def summarize_table(
     output : str
     snapshot : Snapshot
         Its rows are the current ones.
-    rejected : str
-        Address of a folder for the Parquet files of the rejected images.
+    scratch : str
+        Address of a folder for the Parquet files of the rejected images, and for moments on their way.
     with_moments : bool
         Whether to compute the moments, which fitting a basis needs.
 
@@ -129,23 +129,45 @@ def summarize_table(
     RunError
         For features that cannot be read.
     """
-    groups = deal(snapshot.row_masks, min(MOMENT_TASKS, 2 * parallelism(spark)))
     shares = [
         _Share(
             output,
             row_masks,
             snapshot.model.n_features,
-            with_moments,
-            storage.join(rejected, f"part-{number:05d}.parquet"),
+            rejected=storage.join(scratch, f"rejected-{number:05d}.parquet"),
+            moments=storage.join(scratch, f"moments-{number:05d}") if with_moments else None,
         )
-        for number, row_masks in enumerate(groups)
+        for number, row_masks in enumerate(deal(snapshot.row_masks, parallelism(spark)))
     ]
-    return TableSummary.merge(run_tasks(spark, _summarize_share, shares))
+    summary = TableSummary.merge(run_tasks(spark, _summarize_share, shares))
+    files = [share.moments for share in shares if share.moments]
+    if not files:
+        return summary
+    few = merge_in_tasks(spark, files, merge_moments, storage.join(scratch, "moments"))
+    return replace(summary, moments=merge_all([read_moments(file) for file in few]))
+
+
+def write_moments(address: str, moments: Moments) -> None:
+    """Write moments, 13 MB of 1,280 features: the results of hundreds of tasks would not fit into the driver."""
+    file = io.BytesIO()
+    np.savez(file, n=moments.n, origin=moments.origin, offset=moments.offset, scatter=moments.scatter)
+    storage.write(address, file.getvalue())
+
+
+def read_moments(address: str) -> Moments:
+    """Read moments that `write_moments` wrote."""
+    with np.load(io.BytesIO(storage.read(address)), allow_pickle=False) as arrays:
+        return Moments(int(arrays["n"]), arrays["origin"], arrays["offset"], arrays["scatter"])
+
+
+def merge_moments(sources: Sequence[str], target: str) -> None:
+    """Write the moments of the union of several sets, given the addresses of theirs."""
+    write_moments(target, merge_all([read_moments(source) for source in sources]))
 
 
 def _summarize_share(share: _Share) -> TableSummary:
     """Summarize one task's features, in a worker."""
-    ok, rejected = Counter[str](), Counter[str]()
+    ok, rejected = LabelDigest(), LabelDigest()
     paths: list[str] = []
     not_finite, rejected_batches = 0, []
     blocks = _Blocks(share.n_features)
@@ -156,18 +178,19 @@ def _summarize_share(share: _Share) -> TableSummary:
         if not finite.all():
             not_finite += int(np.count_nonzero(~finite))
             paths += usable.column("path").filter(pa.array(~finite)).to_pylist()[: _NAMED - len(paths)]
-        if share.with_moments:
+        if share.moments:
             blocks.add(block)
-        ok += Counter(label or "" for label in usable.column("label").to_pylist())
+        ok += LabelDigest.of(Counter(label or "" for label in usable.column("label").to_pylist()))
         others = batch.filter(pc.not_equal(batch.column("status"), OK))
-        rejected += Counter(label or "" for label in others.column("label").to_pylist())
+        rejected += LabelDigest.of(Counter(label or "" for label in others.column("label").to_pylist()))
         rejected_batches.append(others.select(REJECTED_SCHEMA.names))
     table = pa.Table.from_batches(rejected_batches, REJECTED_SCHEMA)
     if table.num_rows:
         with storage.create(share.rejected) as path:
             pq.write_table(table.sort_by("path"), path)
+    if share.moments:
+        write_moments(share.moments, blocks.moments())
     return TableSummary(
-        moments=blocks.moments(),
         ok=ok,
         rejected=rejected,
         reasons=Counter(table.column("reason").to_pylist()),

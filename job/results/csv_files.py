@@ -1,27 +1,82 @@
 """The CSV files of a run, `pca_matrix.csv` and `rejected.csv`: sorted Parquet parts in, one sorted text file out."""
 
-import heapq
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from itertools import islice
-from operator import itemgetter
-from typing import BinaryIO
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from job import storage
 from job.errors import RunError
+from job.features.snapshot import Counts
 from job.features.table import REJECTED_SCHEMA
+from job.results.sorted_parts import merge_parts, merge_sorted
+from job.spark.merging import merge_in_tasks
+from job.storage.lock import check_held
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 MATRIX_CSV = "pca_matrix.csv"
 REJECTED_CSV = "rejected.csv"
 
-# Rows of each part that are in memory at a time.
-_PART_ROWS = 2_000
+# Most rows of `pca_matrix.csv` unless it is asked for: spreadsheets open 1,048,576 rows.
+MATRIX_ROWS = 1_000_000
+
+
+@dataclass(frozen=True)
+class CsvRows:
+    """The rows of the CSV files.
+
+    Attributes
+    ----------
+    results, rejected : list of str
+        Addresses of Parquet parts of the results and of the rejected images, each sorted by path.
+    k : int
+        Number of components.
+    counts : Counts
+        Numbers of images.
+    """
+
+    results: list[str]
+    rejected: list[str]
+    k: int
+    counts: Counts
+
+
+@contextmanager
+def csv_files(spark: "SparkSession", output: str, scratch: str, rows: CsvRows, *, matrix: bool) -> Iterator[None]:
+    """Write the CSV files of a run, and put them in place when the block ends without error.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    output, scratch : str
+        Addresses of the output, and of a folder for merged parts.
+    rows : CsvRows
+    matrix : bool
+        Whether to write `pca_matrix.csv`; without it, the one of an earlier run is deleted.
+
+    Raises
+    ------
+    RunError
+        For another number of rows than expected, or where another run has taken over the output.
+    """
+    address = storage.join(output, MATRIX_CSV)
+    with ExitStack() as files:
+        rejected = merge_in_tasks(spark, rows.rejected, merge_parts, storage.join(scratch, "rejected"))
+        files.enter_context(rejected_csv(storage.join(output, REJECTED_CSV), rejected, rows.counts.rejected))
+        if matrix:
+            results = merge_in_tasks(spark, rows.results, merge_parts, storage.join(scratch, "results"))
+            files.enter_context(matrix_csv(address, results, rows.k, rows.counts.ok))
+        yield
+        check_held(output)
+    if not matrix:
+        storage.remove(address)
 
 
 def matrix_csv(address: str, parts: Sequence[str], k: int, expected: int) -> AbstractContextManager[None]:
@@ -41,30 +96,6 @@ def matrix_csv(address: str, parts: Sequence[str], k: int, expected: int) -> Abs
 def rejected_csv(address: str, parts: Sequence[str], expected: int) -> AbstractContextManager[None]:
     """Return the context of `written_csv` for `rejected.csv`, sorted by path, from parts of `REJECTED_SCHEMA`."""
     return written_csv(address, merge_sorted(parts), REJECTED_SCHEMA, expected)
-
-
-def merge_sorted(parts: Sequence[str], part_rows: int = _PART_ROWS) -> Iterator[pa.Table]:
-    """Yield the rows of Parquet parts, each sorted by the bytes of `path`, as one sorted stream.
-
-    At most `part_rows` rows of each part are yielded at a time, and as many more of each are in memory.
-    """
-    rows = heapq.merge(*(_rows(part, part_rows) for part in parts), key=itemgetter(0))
-    while chosen := list(islice(rows, part_rows * len(parts))):
-        batches = {id(batch): batch for _, batch, _ in chosen}
-        starts, start = {}, 0
-        for key, batch in batches.items():
-            starts[key] = start
-            start += batch.num_rows
-        indexes = [starts[id(batch)] + row for _, batch, row in chosen]
-        yield pa.Table.from_batches(batches.values()).take(indexes)
-
-
-def _rows(part: str, part_rows: int) -> Iterator[tuple[bytes, pa.RecordBatch, int]]:
-    """Yield each row of a part: its path, the batch that it is in, its number there."""
-    with storage.open_input(part) as file:
-        for batch in pq.ParquetFile(file).iter_batches(part_rows):
-            for row, path in enumerate(batch.column("path").cast(pa.binary()).to_pylist()):
-                yield path, batch, row
 
 
 def write_csv(address: str, tables: Iterable[pa.Table], schema: pa.Schema, expected: int) -> None:

@@ -3,6 +3,7 @@
 _results/run=<id>/       the rows of a generation, where they stay; readers of Parquet folders skip the name
 pca_model/run=<id>/      its basis
 neighbours/run=<id>/     its index
+label_counts/run=<id>/   its labels, where they are too many for run.json
 pca_results/run=<id>/    the rows of the current generation once more, for plain readers
 
 The generation before the current one stays until the next run begins, for those who still read it.
@@ -17,7 +18,7 @@ from job.storage.lock import check_held
 
 _ROWS = "_results"
 _SHOWN = "pca_results"
-_FOLDERS = (_ROWS, "pca_model", "neighbours")
+_FOLDERS = (_ROWS, "pca_model", "neighbours", "label_counts")
 
 
 def rows_folder(output: str, run: str) -> str:

@@ -43,9 +43,14 @@ class ReductionPaths:
         return storage.join(self.output, "neighbours", f"run={self.run}")
 
     @property
-    def rejected(self) -> str:
-        """Return the address of a folder for lists of rejected images, which does not outlive the reduction."""
-        return storage.join(work_folder(self.output, self.featurize_run), f"rejected-{self.run}")
+    def label_counts(self) -> str:
+        """Return the address of the table of labels, where they are too many for `run.json`."""
+        return storage.join(self.output, "label_counts", f"run={self.run}")
+
+    @property
+    def scratch(self) -> str:
+        """Return the address of a folder for what tasks hand on, which does not outlive the reduction."""
+        return storage.join(work_folder(self.output, self.featurize_run), f"reduction-{self.run}")
 
     def results_part(self, number: int) -> str:
         """Return the address of a part of the results."""

@@ -31,7 +31,7 @@ from job.spark.tasks import run_tasks
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# Values of the results that a task holds while it sorts them: 40 MB.
+# Values of the index that a task holds while it sorts them: 40 MB.
 _TASK_VALUES = 10_000_000
 
 
@@ -64,7 +64,7 @@ def project(
         Addresses of the parts of the results, each sorted by path.
     """
     k = len(basis.components)
-    tasks = max(parallelism(spark), -(-snapshot.counts.ok * k // _TASK_VALUES))
+    tasks = max(parallelism(spark), -(-snapshot.counts.ok * (k + COLOR_BINS) // _TASK_VALUES))
     shares = [
         _Share(paths, number, row_masks, snapshot.model.n_features)
         for number, row_masks in enumerate(deal(snapshot.row_masks, tasks))

@@ -27,27 +27,30 @@ _LIBRARIES = ("numpy", "pyarrow", "pillow", "ai-edge-litert")
 class ResultFolders:
     """The folders of one run's results, as addresses below the output.
 
-    `index` is None for results of a version that made none.
+    `index` is None for results of a version that made none, `label_counts` where `run.json` holds the labels.
     """
 
     pca_model: str
     pca_results: str
     index: str | None
+    label_counts: str | None = None
 
     @classmethod
-    def of_run(cls, run: str) -> "ResultFolders":
+    def of_run(cls, run: str, *, label_table: bool = False) -> "ResultFolders":
         """Return the folders that a new run writes to."""
-        return cls(f"pca_model/run={run}", f"pca_results/run={run}", f"neighbours/run={run}")
+        table = f"label_counts/run={run}" if label_table else None
+        return cls(f"pca_model/run={run}", f"pca_results/run={run}", f"neighbours/run={run}", table)
 
     def to_json(self) -> dict[str, str]:
         """Return the folders by the names that `run.json` gives them."""
-        folders = {"pca_model": self.pca_model, "pca_results": self.pca_results}
-        return folders if self.index is None else folders | {"neighbours": self.index}
+        folders = {"pca_model": self.pca_model, "pca_results": self.pca_results, "neighbours": self.index}
+        folders["label_counts"] = self.label_counts
+        return {name: folder for name, folder in folders.items() if folder is not None}
 
     @classmethod
     def from_json(cls, fields: dict[str, str]) -> "ResultFolders":
         """Read the values that `to_json` returned."""
-        return cls(fields["pca_model"], fields["pca_results"], fields.get("neighbours"))
+        return cls(fields["pca_model"], fields["pca_results"], fields.get("neighbours"), fields.get("label_counts"))
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class RunRecord:
         Of the model and the decoding.
     counts : Counts
         Numbers of images.
-    labels : dict
+    labels : dict or None
         Number of listed images by label; the key of images without one is empty.
     seconds : dict
         Duration by stage.
@@ -99,7 +102,7 @@ class RunRecord:
     model: ModelSummary
     fingerprint: str
     counts: Counts
-    labels: dict[str, int]
+    labels: dict[str, int] | None
     seconds: dict[str, float]
     images_per_second: float
     components: int
@@ -156,7 +159,7 @@ class RunRecord:
                 model=ModelSummary.from_json(fields["model"]),
                 fingerprint=fields["model"]["fingerprint"],
                 counts=Counts.from_json(fields["counts"]),
-                labels=dict(fields["labels"]),
+                labels=None if fields["labels"] is None else dict(fields["labels"]),
                 seconds=dict(fields["seconds"]),
                 images_per_second=float(fields["images_per_second"]),
                 components=int(fields["components"]),
@@ -181,7 +184,7 @@ def new_record(
     versions = {"fruits": __version__, "spark": spark_version, "decoder": str(DECODER_VERSION)}
     return RunRecord(
         run=run,
-        results=ResultFolders.of_run(run),
+        results=ResultFolders.of_run(run, label_table=snapshot.labels is None),
         settings=replace(Settings.from_json(snapshot.settings), **reduction),
         model=snapshot.model,
         fingerprint=snapshot.fingerprint,

@@ -123,14 +123,25 @@ def result_row(number: int, result: object) -> "pa.RecordBatch":
 
 def collect_results(tasks: "DataFrame") -> list[tuple[int, Any]]:
     """Run tasks that yield rows of `RESULT_SCHEMA`; return their numbers and unpickled results; raises `RunError`."""
+    rows = collect_table(tasks).to_pydict()
+    # Our own workers made these pickles, as they make all that Spark sends between Python processes.
+    return [(index, pickle.loads(result)) for index, result in zip(rows["index"], rows["result"], strict=True)]  # noqa: S301
+
+
+def collect_table(frame: "DataFrame") -> "pa.Table":
+    """Return the rows of a table of Spark, which are few.
+
+    Raises
+    ------
+    RunError
+        When a task has failed at each of its attempts, with the error that Python raised in the worker.
+    """
     try:
-        rows = tasks.toArrow().to_pydict()
+        return frame.toArrow()
     except Exception as error:
         if type(error).__name__ in {"PythonException", "Py4JJavaError", "SparkException", "UnknownException"}:
             raise RunError(_last_words(str(error))) from error
         raise
-    # Our own workers made these pickles, as they make all that Spark sends between Python processes.
-    return [(index, pickle.loads(result)) for index, result in zip(rows["index"], rows["result"], strict=True)]  # noqa: S301
 
 
 def _last_words(text: str) -> str:

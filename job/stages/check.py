@@ -17,7 +17,7 @@ from job.progress import Progress
 from job.results.audit import REDUCE_AGAIN, Fault, audit_coordinates, audit_csv_files, audit_generations, audit_index
 from job.results.run_record import RUN, RunRecord, read_run
 from job.results.tables import results_parts
-from job.results.validation import PASSED, Readback, read_back, validate
+from job.results.validation import PASSED, read_back, validate
 from job.settings import Settings
 from job.spark.capacity import parallelism
 from job.spark.shipping import ship
@@ -121,11 +121,11 @@ def _comparable_run(output: str, snapshot: Snapshot, progress: Progress) -> RunR
 def _read_features(spark: "SparkSession", output: str, snapshot: Snapshot) -> TableSummary:
     """Read all columns of the current features; raise `RunError` for a damaged page."""
     run_tasks(spark, partial(_read_other_columns, output), deal(snapshot.row_masks, 4 * parallelism(spark)))
-    rejected = storage.join(work_folder(output, snapshot.run), "rejected-check")
+    scratch = storage.join(work_folder(output, snapshot.run), "check")
     try:
-        return summarize_table(spark, output, snapshot, rejected, with_moments=False)
+        return summarize_table(spark, output, snapshot, scratch, with_moments=False)
     finally:
-        storage.remove(rejected)
+        storage.remove(scratch)
 
 
 def _read_other_columns(output: str, row_masks: list[RowMask]) -> None:
@@ -143,7 +143,7 @@ def _check_results(
     try:
         basis = read_basis(run.basis_address(output))
         parts = results_parts(output, run)
-        found = Readback.merge(run_tasks(spark, partial(read_back, k=len(basis.components)), parts))
+        found = read_back(spark, parts, len(basis.components))
     except JobError as error:
         yield Fault(f"the results cannot be read: {error}", REDUCE_AGAIN)
         return

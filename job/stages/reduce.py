@@ -1,9 +1,7 @@
 """Spark stage: reduces the current features by PCA, validates the results and publishes them."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from job import storage
@@ -15,15 +13,15 @@ from job.pca.basis import Basis, fit
 from job.pca.basis_file import BASIS, read_basis, write_basis
 from job.pca.moments import TableSummary, summarize_table
 from job.progress import Progress, Stopwatch
-from job.results.csv_files import MATRIX_CSV, REJECTED_CSV, matrix_csv, rejected_csv
+from job.results.csv_files import MATRIX_CSV, MATRIX_ROWS, CsvRows, csv_files
 from job.results.generations import drop_unnamed, show_rows
+from job.results.label_table import write_label_table
 from job.results.paths import ReductionPaths
 from job.results.projection import project
 from job.results.run_record import RUN, RunRecord, new_record, read_run, write_run
-from job.results.validation import PASSED, Readback, read_back, validate
+from job.results.validation import PASSED, read_back, validate
 from job.settings import DEFAULT_COMPONENTS, Settings
 from job.spark.shipping import ship
-from job.spark.tasks import run_tasks
 from job.stages.hold import hold
 from job.stages.report import remove_report, write_report
 from job.storage.lock import check_held
@@ -32,7 +30,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None = None) -> RunRecord:
+def reduce(
+    spark: "SparkSession", settings: Settings, progress: Progress | None = None, *, matrix_rows: int = MATRIX_ROWS
+) -> RunRecord:
     """Reduce the current features of an output by PCA, write the results, validate them and name them in `run.json`.
 
     Parameters
@@ -43,6 +43,8 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
         `output` is needed; `components`, `variance` or `pca_model` say how far to reduce.
     progress : Progress, optional
         Where to print progress; silent by default.
+    matrix_rows : int
+        Most rows of a `pca_matrix.csv` that the settings do not ask for.
 
     Returns
     -------
@@ -64,6 +66,8 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
     read_snapshot(output)  # an output without features is refused before anything is written to it
     with hold(output, progress):
         snapshot = read_snapshot(output)
+        matrix = _is_matrix_wanted(settings.csv, snapshot.counts.ok, matrix_rows, progress)
+        settings = replace(settings, csv=matrix)
         given = check_reduction(settings, snapshot.fingerprint, snapshot.model.n_features)
         ship(spark)
         drop_unnamed(output)
@@ -73,7 +77,8 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
         try:
             reduction = _reduce(spark, settings, snapshot, paths, given, _Steps(progress, clock))
             record = new_record(paths.run, snapshot, settings, reduction.basis, reduction.validation, spark.version)
-            with _csv_files(output, settings, snapshot, reduction):
+            rows = CsvRows(reduction.parts, reduction.summary.rejected_parts, record.components, snapshot.counts)
+            with csv_files(spark, output, paths.scratch, rows, matrix=matrix):
                 clock.lap("csv")
                 record = replace(record, seconds=clock.rounded(), earlier=earlier.run if earlier else None)
                 _show(paths, record)
@@ -83,7 +88,7 @@ def reduce(spark: "SparkSession", settings: Settings, progress: Progress | None 
                 drop_unnamed(output)
             raise
         finally:
-            storage.remove(paths.rejected)
+            storage.remove(paths.scratch)
         return _with_report(spark, settings, snapshot, output, record, clock)
 
 
@@ -139,9 +144,13 @@ def _reduce(
     steps: _Steps,
 ) -> _Reduction:
     """Write the basis, the rows and their index where no reader looks, and validate them."""
-    summary = summarize_table(spark, paths.output, snapshot, paths.rejected, with_moments=given is None)
+    summary = summarize_table(spark, paths.output, snapshot, paths.scratch, with_moments=given is None)
     _require_usable(summary)
-    basis = given or _fit(settings, snapshot, summary)
+    basis = given or fit(
+        summary.moments, _components(settings), settings.variance, snapshot.fingerprint, settings.as_dict()
+    )
+    if snapshot.labels is None:
+        write_label_table(spark, paths.output, snapshot, paths.label_counts)
     basis_sha256 = write_basis(paths.basis, basis)
     _say_components(steps.progress, settings, basis)
     steps.clock.lap("pca")
@@ -153,7 +162,7 @@ def _reduce(
 
 
 def _require_usable(summary: TableSummary) -> None:
-    if not summary.ok:
+    if not summary.ok.images:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.reasons.most_common())
         raise RunError(f"no image can be used; rejected: {reasons}")
     if summary.not_finite:
@@ -161,11 +170,6 @@ def _require_usable(summary: TableSummary) -> None:
             f"{summary.not_finite:,} images have features that are not finite: {', '.join(summary.not_finite_paths)} …;"
             " mend the model, delete features/ in the output, and run again"
         )
-
-
-def _fit(settings: Settings, snapshot: Snapshot, summary: TableSummary) -> Basis:
-    components = _components(settings)
-    return fit(summary.moments, components, settings.variance, snapshot.fingerprint, settings.as_dict())
 
 
 def _components(settings: Settings) -> int | None:
@@ -188,27 +192,18 @@ def _validate(
     spark: "SparkSession", snapshot: Snapshot, summary: TableSummary, basis: Basis, parts: list[str]
 ) -> dict[str, str]:
     """Read the results back and compare them with the listing; raise `RunError` where a check fails."""
-    results = Readback.merge(run_tasks(spark, partial(read_back, k=len(basis.components)), parts))
-    validation = validate(snapshot, summary, results, basis)
+    validation = validate(snapshot, summary, read_back(spark, parts, len(basis.components)), basis)
     faults = [f"{check}: {result}" for check, result in validation.items() if result != PASSED]
     if faults:
         raise RunError(f"the results are not valid, and the earlier ones stay current: {'; '.join(faults)[:1000]}")
     return validation
 
 
-@contextmanager
-def _csv_files(output: str, settings: Settings, snapshot: Snapshot, reduction: _Reduction) -> Iterator[None]:
-    """Write the CSV files, and put them in place when the block ends without error."""
-    matrix, counts, k = storage.join(output, MATRIX_CSV), snapshot.counts, len(reduction.basis.components)
-    with ExitStack() as files:
-        rejected = storage.join(output, REJECTED_CSV)
-        files.enter_context(rejected_csv(rejected, reduction.summary.rejected_parts, counts.rejected))
-        if settings.csv:
-            files.enter_context(matrix_csv(matrix, reduction.parts, k, counts.ok))
-        yield
-        check_held(output)
-    if not settings.csv:
-        storage.remove(matrix)
+def _is_matrix_wanted(asked: bool | None, rows: int, most: int, progress: Progress) -> bool:  # noqa: FBT001
+    """Return whether to write `pca_matrix.csv`, by the setting `csv` and the number of its rows."""
+    if asked is None and rows > most:
+        progress.say(f"{MATRIX_CSV} is left out: it would have more than {most:,} rows; --csv writes it")
+    return rows <= most if asked is None else asked
 
 
 def _show(paths: ReductionPaths, record: RunRecord) -> None:

@@ -19,6 +19,7 @@ from job.errors import JobError
 from job.features.snapshot import Snapshot, read_snapshot
 from job.progress import Progress
 from job.results.csv_files import REJECTED_CSV, write_csv
+from job.results.label_table import largest_labels
 from job.results.run_record import RunRecord, current_run
 from job.results.tables import results_parts
 from job.settings import DEFAULT_COMPONENTS, Settings
@@ -80,7 +81,8 @@ def write_report(
     settings = Settings.from_json(snapshot.settings)
     sample = read_sample(spark, collection.draw.drawn(), results_parts(output, run), settings)
     findings = find(sample)
-    lists, page = report_lists(sample, findings), _page(_reported(run, output), collection, sample, findings, limits)
+    lists = report_lists(sample, findings)
+    page = _page(_reported(run, output, limits), collection, sample, findings, limits)
     check_held(output)
     for name, table in lists.items():
         write_csv(storage.join(output, name), iter([table]), table.schema, table.num_rows)
@@ -104,15 +106,17 @@ def _page(
         limits = replace(limits, points=limits.points // 2)
 
 
-def _reported(run: RunRecord, output: str) -> ReportedRun:
+def _reported(run: RunRecord, output: str, limits: ReportLimits) -> ReportedRun:
     """Return what the report says about a run."""
     record = run.to_json()
+    labels, n_labels = largest_labels(output, run, limits.labels)
     return ReportedRun(
         output=output,
         images=storage.absolute(run.settings.images),
         rejected_csv=REJECTED_CSV,
         counts=run.counts,
-        labels=run.labels,
+        labels=labels,
+        n_labels=n_labels,
         unlisted_folders=run.unlisted_folders,
         pca=PcaSummary(
             ratio=list(run.explained_variance_ratio),

@@ -107,7 +107,8 @@ def test_every_option_can_be_said_on_the_command_line_and_makes_the_same_setting
         variance=0.5, csv=False, dry_run=True, master="local[1]", ui=True, verbose=True,
     )  # fmt: skip
     assert Settings(**parsed(said, FEATURIZE, REDUCE, PRUNE)) == expected
-    other = parsed("--output o --images i --model m --components 7", FEATURIZE, REDUCE)
+    other = parsed("--output o --images i --model m --components 7 --csv", FEATURIZE, REDUCE)
+    assert other["csv"] is True
     assert (other["components"], type(other["components"])) == (7, int)
     assert parsed("--output o --pca-model p", REDUCE)["pca_model"] == "p"
 
@@ -150,8 +151,9 @@ def test_help_tells_each_default_once() -> None:
     ):
         help_text = text.split(flag)[-1].split(" --")[0]
         assert help_text.count(f"(default: {default})") == 1
-    assert "--no-csv" in text
-    assert "--csv" not in text
+    assert "--no-report" in text
+    assert "--report" not in text
+    assert "--csv, --no-csv " in text
     assert "--dry-run" not in text
 
 

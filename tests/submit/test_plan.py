@@ -44,6 +44,8 @@ def test_every_option_arrives_at_the_job_as_it_was_given() -> None:
 def test_what_is_not_given_is_not_sent() -> None:
     assert planned().options == ()
     assert job_options(Settings(components=50)) == ("--components", "50")
+    assert job_options(Settings(csv=True)) == ("--csv",)
+    assert job_options(Settings(csv=False)) == ("--no-csv",)
 
 
 @pytest.mark.parametrize("option", ["--model", "--master", "--ui", "--verbose"])

@@ -52,8 +52,8 @@ def run() -> ReportedRun:
     pca = PcaSummary([0.5, 0.2], 8, "8 components", N, applied=False)
     summary = RunSummary("20261126T000000-abcdef", {"list": 1.0}, 10.0, {}, {}, {}, {})
     counts = Counts(listed=N + 2, reused=0, new=N + 2, ok=N, rejected=2)
-    labels, unlisted = {"apple": 31, "": 2, "cherry": 59}, UnlistedFolders(1, ("/images/lost+found",))
-    return ReportedRun("/out", "/images", "rejected.csv", counts, labels, pca, summary, unlisted)
+    labels, unlisted = [("cherry", 59), ("apple", 31), ("", 2)], UnlistedFolders(1, ("/images/lost+found",))
+    return ReportedRun("/out", "/images", "rejected.csv", counts, labels, 3, pca, summary, unlisted)
 
 
 @pytest.fixture

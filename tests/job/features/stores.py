@@ -11,6 +11,7 @@ from job.features.layout import wave_name
 from job.features.snapshot import Counts, ModelSummary, RowMask, Snapshot
 from job.features.table import SCHEMA
 from job.features.wave import DataFile, commit
+from job.images.label_counts import LabelDigest
 from job.images.unlisted_folders import UnlistedFolders
 
 FINGERPRINT = "0123456789abcdef"
@@ -60,6 +61,7 @@ def snapshot(*row_masks: RowMask) -> Snapshot:
         settings={"images": "Äpfel"},
         counts=Counts(listed=5, reused=3, new=2, ok=4, rejected=1),
         labels={"a": 1},
+        label_digest=LabelDigest(5, 77),
         seconds={"list": 0.25},
         images_per_second=1.5,
         row_masks=row_masks,

@@ -1,6 +1,7 @@
 """The snapshot: reading it back gives the same snapshot; a missing or damaged one is an error in one line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from job.errors import JobError
 from job.features.snapshot import Counts, RowMask, read_snapshot, write_snapshot
 from job.features.table import read_features
 from job.features.wave import DataFile
+from job.images.label_counts import LabelDigest
 from tests.job.features.stores import snapshot, write_wave
 
 VERSION_0_1 = b"""{
@@ -75,6 +77,8 @@ def test_what_is_current_is_read_as_it_was_written(output: str) -> None:
     written = snapshot(RowMask(files[0], None, 2), RowMask(files[1], "work/mask.parquet", 1))
     write_snapshot(output, written)
     assert read_snapshot(output) == written
+    write_snapshot(output, replace(written, labels=None))
+    assert read_snapshot(output) == replace(written, labels=None)
 
 
 def test_the_file_of_version_0_1_is_read_and_written_alike(output: str) -> None:
@@ -91,6 +95,7 @@ def test_the_file_of_version_0_1_is_read_and_written_alike(output: str) -> None:
     write_snapshot(output, current)
     again = json.loads(storage.read(address))
     assert again.pop("unlisted_folders") == {"count": 0, "names": []}
+    assert again.pop("label_digest") == LabelDigest.of(current.labels or {}).value
     assert list(again.items()) == list(json.loads(VERSION_0_1).items())
 
 

@@ -31,7 +31,7 @@ def test_labels_are_the_names_of_the_images_folders(spark: SparkSession, address
         f"{root}/Apple/b.jpg": "Apple",
         f"{root}/deep/er/Banana 1/c.jpg": "Banana 1",
     }
-    assert found.labels == {"": 1, "Apple": 2, "Banana 1": 1}
+    assert found.labels.by_label == {"": 1, "Apple": 2, "Banana 1": 1}
 
 
 def test_length_and_time_are_those_that_reading_the_file_tells(spark: SparkSession, addresses: tuple[str, str]) -> None:
@@ -274,7 +274,7 @@ def test_many_folders_are_handed_on_in_files(spark: SparkSession, tmp_path: Path
     put(root, *names)
     found = listed(spark, root, str(tmp_path / "listing"), WalkLimits(driver_folders=3, task_folders=2, task_spans=3))
     assert sorted(row["path"] for row in rows(found)) == sorted(f"{root}/{name}" for name in names)
-    assert found.labels == {str(b): 10 for b in range(8)}
+    assert found.labels.by_label == {str(b): 10 for b in range(8)}
     rounds = {path.name.split("-")[1] for path in (tmp_path / "listing").glob("walk-*-pending-*")}
     assert rounds
 

@@ -19,7 +19,7 @@ def test_parts_are_bounded_and_in_the_order_of_a_hash_of_the_path(tmp_path: Path
         paths = pq.read_table(part.address).column("path").to_pylist()
         assert [zlib.crc32(path.encode()) for path in paths] == sorted(zlib.crc32(path.encode()) for path in paths)
         assert paths != sorted(paths)
-    assert found.labels == {"a": 50, "b": 50}
+    assert found.labels.by_label == {"a": 50, "b": 50}
 
 
 def test_of_folders_that_may_not_be_listed_all_are_counted_and_the_first_named() -> None:

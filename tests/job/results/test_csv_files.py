@@ -1,49 +1,20 @@
-"""The CSV files of a run: sorted parts merged into one stream, and texts that need care."""
+"""The CSV files of a run: what they hold, and texts that need care."""
 
 import csv
-from collections import Counter
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import settings as examples
-from hypothesis import strategies as st
+from pyspark.sql import SparkSession
 
 from job.errors import RunError
+from job.features.snapshot import Counts
 from job.features.table import REJECTED_SCHEMA
-from job.results.csv_files import matrix_csv, merge_sorted, rejected_csv
+from job.results.csv_files import CsvRows, csv_files, matrix_csv, rejected_csv
+from job.spark.shipping import ship
 from tests.job.results.parts import results_part
-
-words = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
-parts_of_words = st.lists(st.lists(words, max_size=12), max_size=5)
-
-
-@given(parts_of_words, st.integers(1, 5))
-@examples(deadline=None, database=None, derandomize=True, max_examples=150)
-def test_sorted_parts_are_merged_into_one_sorted_stream(parts: list[list[str]], rows_at_a_time: int) -> None:
-    with TemporaryDirectory() as folder:
-        addresses = [
-            results_part(Path(folder, f"{n}.parquet"), [(path, f"{n}", [float(n)]) for path in sorted(paths)])
-            for n, paths in enumerate(parts)
-        ]
-        tables = list(merge_sorted(addresses, rows_at_a_time))
-    found = [row for table in tables for row in table.to_pylist()]
-    assert [row["path"] for row in found] == sorted(path for paths in parts for path in paths)
-    expected = Counter((path, f"{n}", float(n)) for n, paths in enumerate(parts) for path in paths)
-    assert Counter((row["path"], row["label"], row["pca_features"][0]) for row in found) == expected
-
-
-def test_a_merge_holds_few_rows_of_each_part_at_a_time(tmp_path: Path) -> None:
-    addresses = [
-        results_part(tmp_path / f"{n}.parquet", [(f"{i:05d}", None, []) for i in range(n, 3000, 3)]) for n in range(3)
-    ]
-    sizes = [table.num_rows for table in merge_sorted(addresses, 10)]
-    assert sum(sizes) == 3000
-    assert max(sizes) <= 30
 
 
 def read_csv(path: Path) -> list[list[str]]:
@@ -128,3 +99,21 @@ def test_another_number_of_rows_leaves_the_old_file(tmp_path: Path) -> None:
         pass
     assert target.read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "pca_matrix.csv"]
+
+
+def test_more_parts_than_are_merged_at_a_time_make_one_sorted_file(spark: SparkSession, tmp_path: Path) -> None:
+    ship(spark)
+    parts = [
+        results_part(tmp_path / f"{n:02d}", [(f"/{i:03d}", "x", [float(i)]) for i in range(n, 120, 40)])
+        for n in range(40)
+    ]
+    refused = rejected(tmp_path / "r", [("/b.jpg", "truncated", "cut; here")])
+    rows = CsvRows(parts, [refused], 1, Counts(listed=121, reused=0, new=121, ok=120, rejected=1))
+    output = tmp_path / "out"
+    with csv_files(spark, str(output), str(tmp_path / "scratch"), rows, matrix=True):
+        assert not list(output.glob("*.csv"))  # not before the end of the block
+    assert read_csv(output / "pca_matrix.csv")[1:] == [[f"/{i:03d}", "x", str(i)] for i in range(120)]
+    assert len(read_csv(output / "rejected.csv")) == 2
+    with csv_files(spark, str(output), str(tmp_path / "scratch"), rows, matrix=False):
+        pass
+    assert [path.name for path in output.glob("*.csv")] == ["rejected.csv"]

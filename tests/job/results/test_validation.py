@@ -7,17 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pyspark.sql import SparkSession
 
+from job.errors import RunError
 from job.features.snapshot import Counts
+from job.images.label_counts import LabelDigest
 from job.pca.basis import Moments, fit
 from job.pca.moments import TableSummary
 from job.results.validation import Readback, read_back, validate
+from job.spark.shipping import ship
 from tests.job.features.stores import snapshot
 from tests.job.results.parts import results_part
 
 
-def test_reading_back_counts_rows_labels_and_faults(tmp_path: Path) -> None:
-    address = results_part(
+def test_reading_back_counts_rows_labels_and_faults(spark: SparkSession, tmp_path: Path) -> None:
+    ship(spark)
+    first = results_part(
         tmp_path / "1",
         [
             ("/a", "x", [1.0, 2.0]),
@@ -27,17 +32,23 @@ def test_reading_back_counts_rows_labels_and_faults(tmp_path: Path) -> None:
             ("/d", "y", []),
         ],
     )
-    found = read_back(address, 2)
-    assert found.labels == {"x": 2, "": 1, "y": 2}
-    assert (found.wrong_length, found.not_finite) == (2, 3)
-    assert found.paths.dtype == np.uint64
-    assert (len(found.paths), len(np.unique(found.paths))) == (5, 4)
+    second = results_part(tmp_path / "2", [("/a", "z", [1.0, 2.0, 3.0]), ("/e", "z", [1.0, 2.0])])
+    found = read_back(spark, [first, second], 2)
+    assert found.labels == LabelDigest.of({"x": 2, "": 1, "y": 2, "z": 2})
+    assert found == Readback(found.labels, distinct_paths=5, wrong_length=3, not_finite=3)
+
+
+def test_reading_back_a_part_that_is_gone_names_it(spark: SparkSession, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"1\.parquet is gone"):
+        read_back(spark, [str(tmp_path / "1.parquet")], 2)
 
 
 VECTORS = np.random.default_rng(0).normal(size=(9, 4))
-SNAPSHOT = replace(snapshot(), counts=Counts(listed=4, reused=1, new=3, ok=3, rejected=1), labels={"x": 3, "": 1})
-SUMMARY = TableSummary(Moments.empty(4), Counter({"x": 2, "": 1}), Counter(x=1), Counter(gone=1), 0, [], [])
-RESULTS = Readback(Counter({"x": 2, "": 1}), np.array([3, 1, 2], np.uint64), 0, 0)
+LISTED, OK, REJECTED = (LabelDigest.of(labels) for labels in ({"x": 3, "": 1}, {"x": 2, "": 1}, {"x": 1}))
+COUNTS = Counts(listed=4, reused=1, new=3, ok=3, rejected=1)
+SNAPSHOT = replace(snapshot(), counts=COUNTS, label_digest=LISTED)
+SUMMARY = TableSummary(OK, REJECTED, Counter(gone=1), 0, [], [])
+RESULTS = Readback(OK, 3, 0, 0)
 BASIS = fit(Moments.of(VECTORS), 2, None, "a model", {})
 
 # Check -> what fails it, and no other check.
@@ -45,11 +56,11 @@ FAILURES: dict[str, dict[str, Any]] = {
     "features rows": {
         "snapshot": replace(SNAPSHOT, counts=Counts(listed=5, reused=2, new=3, ok=3, rejected=2)),
     },
-    "features labels": {"snapshot": replace(SNAPSHOT, labels={"x": 2, "": 2})},
+    "features labels": {"snapshot": replace(SNAPSHOT, label_digest=LabelDigest.of({"x": 2, "": 2}))},
     "features finite": {"summary": replace(SUMMARY, not_finite=1)},
-    "results rows": {"results": replace(RESULTS, paths=np.array([3, 1, 2, 2], np.uint64))},
-    "results distinct paths": {"results": replace(RESULTS, paths=np.array([3, 1, 3], np.uint64))},
-    "results labels": {"results": replace(RESULTS, labels=Counter({"x": 3}))},
+    "results rows": {"results": replace(RESULTS, labels=replace(OK, images=4))},
+    "results distinct paths": {"results": replace(RESULTS, distinct_paths=2)},
+    "results labels": {"results": replace(RESULTS, labels=LabelDigest.of({"x": 3}))},
     "results dimensions": {"results": replace(RESULTS, wrong_length=1)},
     "results finite": {"results": replace(RESULTS, not_finite=1)},
     "basis orthonormal": {"basis": replace(BASIS, components=BASIS.components * 1.001)},

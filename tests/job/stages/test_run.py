@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +18,15 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from job.errors import JobError, RunError
-from job.features.snapshot import Counts, read_snapshot
+from job.features.snapshot import Counts, read_snapshot, write_snapshot
 from job.features.table import read_features
 from job.features.wave_plan import Pace
+from job.images.label_counts import LabelDigest
 from job.pca.basis_file import read_basis, write_basis
 from job.progress import Progress
 from job.results.run_record import RunRecord
 from job.settings import Settings
+from job.stages.check import check
 from job.stages.featurize import featurize
 from job.stages.prune import prune
 from job.stages.reduce import reduce
@@ -259,6 +262,42 @@ def test_no_csv_leaves_no_stale_one(spark: SparkSession, settings: Settings) -> 
     run(spark, settings)
     reduce(spark, replace(settings, csv=False))
     assert not Path(settings.output, "pca_matrix.csv").exists()
+
+
+def test_a_large_matrix_is_written_as_csv_only_when_asked_for(
+    spark: SparkSession, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = replace(settings, report=False)
+    target = Path(settings.output, "pca_matrix.csv")
+    run(spark, settings)
+    assert reduce(spark, settings, Progress(sys.stderr), matrix_rows=35).settings.csv is False
+    assert "pca_matrix.csv is left out: it would have more than 35 rows; --csv writes it" in capsys.readouterr().err
+    assert not target.exists()
+    assert check(spark, settings) == []
+    assert reduce(spark, replace(settings, csv=True), matrix_rows=35).settings.csv is True
+    assert target.exists()
+    target.unlink()
+    assert reduce(spark, settings, matrix_rows=36).settings.csv is True
+    assert target.exists()
+
+
+def test_labels_that_are_too_many_for_run_json_are_in_a_table(spark: SparkSession, settings: Settings) -> None:
+    output = Path(settings.output)
+    snapshot = featurize(spark, settings)
+    write_snapshot(settings.output, replace(snapshot, labels=None))
+    for _ in range(2):
+        record = reduce(spark, settings)
+        assert run_json(output)["labels"] is None
+        table = pd.read_parquet(output / run_json(output)["results"]["label_counts"])
+        assert dict(zip(table["label"], table["images"], strict=True)) == LABELS
+        assert record.results.label_counts == f"label_counts/run={record.run}"
+        assert check(spark, settings) == []
+    assert "cherry" in (output / "report.html").read_text()
+    write_snapshot(settings.output, replace(snapshot, label_digest=LabelDigest.of({"apple": 36})))
+    with pytest.raises(RunError, match="features labels: the labels of 36 images are not those of the 36 expected"):
+        reduce(spark, settings)
+    # Its files are gone, and so are those of the run before the last.
+    assert {path.name for path in (output / "label_counts").iterdir()} == {f"run={record.run}"}
 
 
 def test_a_run_without_its_marker_does_not_count(spark: SparkSession, settings: Settings) -> None:
