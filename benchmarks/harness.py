@@ -202,7 +202,8 @@ def run_together(target: Callable[..., None], shares: Sequence[tuple[object, ...
 def watched(process: int) -> Iterator[dict[str, float]]:
     """Yield a dictionary that holds, at the end, the peak memory of a process and of those below it.
 
-    In MB resident, by kind: `driver` the process itself, `jvm` Java, `worker` the largest of Python's workers.
+    In MB resident, by kind: `driver` the process itself, `jvm` Java, `executor` Java of executors that have processes
+    of their own, `worker` the largest of Python's workers.
     """
     peaks: dict[str, float] = {}
 
@@ -229,6 +230,7 @@ def _memory(root: int) -> list[tuple[str, float]]:
             continue  # it has just ended
         workers = (b"pyspark.daemon", b"pyspark/daemon", b"job.images.sandbox")
         kind = "worker" if any(word in command for word in workers) else "jvm" if b"java" in command else "driver"
+        kind = "executor" if b"CoarseGrainedExecutorBackend" in command else kind
         found[process] = kind, int(line.split()[1]) * 1024 / MEGABYTE
 
     def below(process: int) -> bool:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import secrets
 import sys
 import tempfile
 import time
@@ -25,9 +26,19 @@ class Log:
 
 
 def new_log(folder: Path | None = None, *, verbose: bool = False) -> Log:
-    """Return a log named by time and process in a folder, by default a temporary one; nothing is created yet."""
-    folder = folder or Path(tempfile.gettempdir(), "fruits")
+    """Return a log named by time and process in a folder, by default one of this user's; nothing is created yet."""
+    folder = folder or _log_folder()
     return Log(folder / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}.log", verbose)
+
+
+def _log_folder() -> Path:
+    """Return the user's folder for logs (XDG Base Directory Specification), else a new temporary one."""
+    home = os.path.expanduser("~/.local/state")  # noqa: PTH111 - Path's own raises where there is no home
+    folder = Path(os.environ.get("XDG_STATE_HOME") or home, "fruits")
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if os.access(nearest, os.W_OK | os.X_OK) and folder.is_absolute():
+        return folder
+    return Path(tempfile.gettempdir(), f"fruits-{secrets.token_hex(8)}")
 
 
 def add_version(parser: argparse.ArgumentParser) -> None:

@@ -5,17 +5,27 @@ features/model=<fingerprint>/_model/                the model folder that made t
 work/run=<run>/                                     what a run needs beside its results
 """
 
+import re
 import secrets
 from collections.abc import Container
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from job import storage
 from job.storage.lock import check_held
 
+_SECOND = "%Y%m%dT%H%M%S"
 
-def new_run() -> str:
-    """Return a name for a run; names sort by time."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+def new_run(output: str, fingerprint: str) -> str:
+    """Return a name for a run, its time in UTC; it sorts after those of all waves of the model.
+
+    The youngest of several rows of one image counts. Where the clock is behind the last wave, as one that was set back
+    is, the name is a second later than that.
+    """
+    now = datetime.now(UTC).replace(tzinfo=None)
+    times = [re.search(r"/wave=(\d{8}T\d{6})-", wave) for wave in waves(output, fingerprint)]
+    last = [datetime.strptime(time[1], _SECOND) + timedelta(seconds=1) for time in times if time]
+    return f"{max([now, *last]):{_SECOND}}-{secrets.token_hex(3)}"
 
 
 def wave_name(fingerprint: str, run: str, number: int) -> str:

@@ -95,10 +95,12 @@ class Decoder:
         self.close()
 
     def close(self) -> None:
-        """End the child, if there is one."""
+        """End the child, if there is one, and leave this process's alarm as it was."""
         if self._child is not None:
             self._child.end()
             self._child = None
+        if not self._isolated:
+            faulthandler.unregister(signal.SIGALRM)
 
     def decode(self, data: bytes) -> DecodedImage:
         """Return the decoded image; raises `Rejected` with the reason for one that cannot be used."""

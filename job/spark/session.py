@@ -17,6 +17,7 @@ from job.errors import JobError
 from job.settings import Settings
 from job.spark.heartbeat import repeatedly
 from job.spark.java import NO_JAVA, find_java
+from job.spark.tasks import OWN_SESSION
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -50,6 +51,7 @@ def local_session(
 
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit started this process and has set everything
         spark = SparkSession.builder.getOrCreate()
+        spark.conf.set(OWN_SESSION, "true")
         try:
             yield spark
         finally:
@@ -69,6 +71,7 @@ def local_session(
         try:
             gateway = launch_gateway(conf, popen_kwargs={"stdout": sink, "stderr": sink})  # type: ignore[no-untyped-call]
             spark = SparkSession(SparkContext(conf=conf, gateway=gateway))
+            spark.conf.set(OWN_SESSION, "true")
         except Exception as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise JobError(f"Spark did not start: {first} (its own words: {log.path})") from error

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
+# Setting of a session that only the job uses: its workers may be left other than they were found.
+OWN_SESSION = "spark.fruits.own"
+
 
 def first_attempt() -> bool:
     """Return, in a worker, whether this is its task's first attempt."""
@@ -55,14 +58,15 @@ def run_tasks(
     """
     if not items:
         return []
-    finished = spark.sparkContext.accumulator(0)
+    finished, own = spark.sparkContext.accumulator(0), spark.conf.get(OWN_SESSION, "false") == "true"
 
     def work(numbered: tuple[int, T]) -> "Iterator[pa.RecordBatch]":
         number, item = numbered
         result = result_row(number, function(item))
         finished.add(weight(item))
         yield result
-        _hasten_next_task()
+        if own:
+            _hasten_next_task()
 
     with _reported(finished, done):
         results = dict(collect_results(map_items(spark, list(enumerate(items)), work, RESULT_SCHEMA)))

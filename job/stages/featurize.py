@@ -74,9 +74,10 @@ def featurize(
     model = check(settings)
     runner = runner or SparkRunner(spark)
     progress = progress or Progress()
-    run = _Run(storage.absolute(settings.output), new_run(), fingerprint(model, settings), settings, model)
+    output, made_by = storage.absolute(settings.output), fingerprint(model, settings)
     with hold(settings.output, progress):
         clock = Stopwatch()
+        run = _Run(output, new_run(output, made_by), made_by, settings, model)
         _prepare(run, progress)
         listing = list_images(spark, settings, storage.join(work_folder(run.output, run.name), "listing"))
         clock.lap("list")

@@ -1,5 +1,6 @@
 """Decoding under limits, with decoders (Pillow plugins) that kill their process, hang or eat memory."""
 
+import faulthandler
 import json
 import os
 import re
@@ -312,3 +313,10 @@ def test_requests_and_answers_hold_no_pickles() -> None:
     assert json.loads(head) == {"width": 60, "height": 40}
     assert pixels == decode(data, 32).pixels.tobytes()
     assert "pickle" not in Path(sandbox.__file__).read_text()
+
+
+def test_decoding_in_this_process_leaves_its_alarm_as_it_was() -> None:
+    with Decoder(OPTIONS, isolated=False) as decoder:
+        decoder.decode(encoded(scene(), "PNG"))
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert not faulthandler.unregister(signal.SIGALRM)  # nothing was left to unregister

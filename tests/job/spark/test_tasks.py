@@ -1,10 +1,13 @@
 """Functions run as tasks: order, progress, errors, what a later task is spared."""
 
+import gc
 import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
@@ -81,3 +84,27 @@ def test_an_error_in_a_task_is_reported_in_one_line_of_its_own_words(
     with pytest.raises(RunError) as caught:
         run_tasks(spark, fail, [1])
     assert str(caught.value) == words
+
+
+def frozen(_: object = None) -> Iterator[pa.RecordBatch]:
+    yield pa.RecordBatch.from_pydict({"objects": [gc.get_freeze_count()]})
+
+
+def frozen_objects(spark: SparkSession) -> int:
+    """Return how many objects the worker of a plain task of the user leaves to no collection of garbage."""
+    [[count]] = spark.range(0, 1, 1, 1).mapInArrow(frozen, "objects long").collect()
+    return int(count)
+
+
+def test_workers_of_a_borrowed_session_are_left_as_they_were(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Workers of another environment are other processes: these have not run a task yet.
+    monkeypatch.setitem(spark.sparkContext.environment, "FRUITS_WORKERS", "borrowed")
+    borrowed = spark.newSession()
+    ship(borrowed)
+    workers = set(run_tasks(borrowed, lambda _: os.getpid(), range(4)))
+    assert workers & set(run_tasks(borrowed, lambda _: os.getpid(), range(4))), "workers are not used again here"
+    assert frozen_objects(borrowed) == 0
+    run_tasks(spark, lambda _: os.getpid(), range(4))
+    assert frozen_objects(spark) > 0
