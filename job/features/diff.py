@@ -140,6 +140,9 @@ def _match(spark: "SparkSession", output: str, listing: Listing, files: list[Dat
     # Usable rows sort last, then the youngest: file numbers grow with time.
     row = f.struct((f.col("status") == OK).alias("usable"), "file", "row", "status", "etag", "reason", "bound")
     stored = _stored(spark, output, files).groupBy("path", "length", "modified").agg(f.collect_list(row).alias("rows"))
+    # Paths compress well: Spark took the metadata of five million images for small enough to send it to every worker,
+    # and the driver ran out of memory.
+    stored = stored.hint("merge")
     listed = _listed(spark, listing)
     same = [listed[name].eqNullSafe(stored[name]) for name in ("path", "length", "modified")]
 

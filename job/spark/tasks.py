@@ -150,7 +150,8 @@ def collect_table(frame: "DataFrame") -> "pa.Table":
 
 def _last_words(text: str) -> str:
     """Return the line of Spark's report of a failed task in which Python names the error."""
-    lines = [line.strip() for line in text.splitlines() if re.match(r"\s*[A-Za-z_][\w.]*(Error|Exception)\b.*:", line)]
+    stripped = [re.sub(r"^\s*(Caused by: |: )?", "", line) for line in text.splitlines()]
+    lines = [line.strip() for line in stripped if re.match(r"[A-Za-z_][\w.]*(Error|Exception)\b.*:", line)]
     python = [line for line in lines if not line.startswith(("org.", "java.", "py4j."))]
     return f"a task failed: {(python or lines or text.strip().splitlines() or ['no reason given'])[-1]}"
 

@@ -1,0 +1,189 @@
+"""Stages on S3 whose lease another run takes over in the middle: they end, and leave what is there to the other run."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import boto3
+import pytest
+from pyspark.sql import SparkSession
+
+from job import storage
+from job.errors import RunError
+from job.features.layout import model_name, models
+from job.features.snapshot import read_snapshot
+from job.settings import Settings
+from job.spark.shipping import ship
+from job.stages.featurize import featurize
+from job.stages.hold import naming_files
+from job.stages.prune import prune
+from job.stages.reduce import reduce
+from job.stages.report import report
+from job.storage import s3
+from job.storage.lease import LeaseTimes
+from job.storage.lock import locked
+from tests.conftest import make_images
+from tests.faulty_s3 import OTHER_ACCOUNTS, Fault, FaultyS3, Request, faulty_s3, s3_variables
+from tests.job.images.listings import aws_in_workers
+from tests.schedules import copy_prefix
+from tests.tiny_model import make_tiny_model
+
+BUCKET = "schedules"  # the one that `copy_prefix` copies in
+AT_ONCE = LeaseTimes(beat_seconds=3600, stale_seconds=0.0)
+LATER = "29990101T000000-ffffff"  # a run after all others
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The first request of a method whose path has this part, or the request that follows it; then the lease is lost."""
+
+    method: str
+    part: str
+    following: bool = False
+
+
+@dataclass
+class Theater:
+    """A server, a session, and an output with the results of two days, whose features two models have made."""
+
+    spark: SparkSession
+    server: FaultyS3
+    settings: Settings
+    other_model: str
+    number: int = 0
+
+    def output(self) -> str:
+        """Return an output with these results."""
+        self.number += 1
+        output = f"s3://{BUCKET}/{self.number}"
+        copy_prefix(self.settings.output, output)
+        return output
+
+    def lose_lease(self, output: str, moment: Moment, found: dict[str, str]) -> Callable[[Request], Fault | None]:
+        """Return the rule by which another run takes over at a moment; `found` holds what is there from then on."""
+        seen, lock = [], threading.Lock()
+
+        def rule(request: Request) -> None:
+            with lock:
+                now = bool(seen) if moment.following else False
+                if request.method == moment.method and moment.part in request.path:
+                    seen.append(request)
+                    now = now or not moment.following
+                if found or not now:
+                    return
+                found["taken over at"] = request.path
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(self._take_over, output, found).result()
+
+        return rule  # type: ignore[return-value]
+
+    def _take_over(self, output: str, found: dict[str, str]) -> None:
+        """Take over the lease, as another run would, and begin to write."""
+        with locked(output, times=AT_ONCE, naming=naming_files):
+            found.update(contents(output))
+            # What a run writes before it names anything, and what no lease protects.
+            for name in (
+                *(f"{model_name(model)}/wave={LATER}-0000/part-00000.parquet" for model in models(output)),
+                *(f"{model_name(model)}/_model/model.tflite" for model in models(output)),
+                *(f"{folder}/run={LATER}-0000/part" for folder in ("_results", "pca_model", "neighbours")),
+                *(f"work/run={LATER}/selection/part", "model/model.tflite", "pca_matrix.csv", "rejected.csv"),
+                *("report.html", "report_suspects.csv"),
+            ):
+                storage.write(storage.join(output, name), b"of the other run")
+            found.update(contents(output))
+
+
+def contents(output: str) -> dict[str, str]:
+    """Return the entity tag of each object of an output by its key, the lease left out."""
+    client, (_, prefix) = boto3.client("s3"), storage.split_s3(output)
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{prefix}/")
+    tags = {item["Key"]: item["ETag"] for page in pages for item in page.get("Contents", [])}
+    return {key: tag for key, tag in tags.items() if not key.endswith("/.lock")}
+
+
+@pytest.fixture(scope="module")
+def theater(spark: SparkSession, moto_endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theater]:
+    folder = tmp_path_factory.mktemp("lost")
+    days = [make_images(folder / f"day-{day}", {"a": 6 + day, "b": 5 - day}) for day in range(3)]
+    with pytest.MonkeyPatch.context() as patch, faulty_s3(moto_endpoint) as server:
+        for name in OTHER_ACCOUNTS:
+            patch.delenv(name, raising=False)
+        for name, value in s3_variables(server.url).items():
+            patch.setenv(name, value)
+        s3.forget()
+        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        prepared = Settings(output=f"s3://{BUCKET}/prepared", components=2, report=False)
+        made: list[str] = []
+        with aws_in_workers(spark):
+            ship(spark)
+            for day, seed in ((0, 1), (0, 2), (1, 2)):
+                model = make_tiny_model(folder / f"model-{seed}", seed=seed)
+                prepared = replace(prepared, images=str(days[day]), model=str(model))
+                made.append(featurize(spark, prepared).fingerprint)
+                reduce(spark, prepared)
+            yield Theater(spark, server, replace(prepared, images=str(days[2])), made[0])
+    s3.forget()
+
+
+def command(name: str, theater: Theater, output: str) -> None:
+    settings = replace(theater.settings, output=output)
+    if name == "run":
+        featurize(theater.spark, settings)
+        reduce(theater.spark, settings)
+    elif name == "compaction":
+        featurize(theater.spark, replace(settings, images=str(Path(settings.images).with_name("day-1"))), small_files=1)
+    elif name == "prune":
+        prune(theater.spark, settings)
+    elif name == "report":
+        report(theater.spark, settings)
+    else:
+        reduce(theater.spark, replace(settings, report=name == "reduce and report"))
+
+
+MOMENTS = [
+    ("run", Moment("GET", "/run.json")),
+    ("run", Moment("GET", "/_COMMIT.json")),
+    ("run", Moment("PUT", "/features/model=", following=True)),
+    ("run", Moment("PUT", "/_CURRENT.json", following=True)),
+    ("compaction", Moment("PUT", "/part-00000")),
+    ("compaction", Moment("DELETE", "/work/", following=True)),
+    ("reduce", Moment("GET", "/run.json")),
+    ("reduce", Moment("PUT", "/basis.npz")),
+    ("reduce", Moment("PUT", "/index.json")),
+    ("reduce", Moment("PUT", "/rejected.csv", following=True)),
+    ("reduce", Moment("PUT", "/pca_results/")),
+    ("reduce", Moment("PUT", "/run.json")),
+    ("reduce", Moment("PUT", "/run.json", following=True)),
+    ("reduce and report", Moment("PUT", "/run.json", following=True)),
+    ("report", Moment("GET", "/_results/")),
+    ("prune", Moment("GET", "/_COMMIT.json")),
+    ("prune", Moment("PUT", "/part-00000")),
+    ("prune", Moment("PUT", "/_CURRENT.json", following=True)),
+    ("prune", Moment("POST", "delete", following=True)),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "moment"),
+    MOMENTS,
+    ids=[f"{name} {moment.method} {moment.part} {moment.following}" for name, moment in MOMENTS],
+)
+def test_a_stage_that_lost_its_lease_ends_and_leaves_all_to_its_successor(
+    theater: Theater, name: str, moment: Moment
+) -> None:
+    output, found = theater.output(), dict[str, str]()
+    theater.server.rule = theater.lose_lease(output, moment, found)
+    try:
+        with pytest.raises(RunError, match="another run has taken over"):
+            command(name, theater, output)
+    finally:
+        theater.server.rule = lambda _: None
+    assert found.pop("taken over at")
+    after = contents(output)
+    scratch = "/reduction-"  # of the loser alone
+    assert {key: after.get(key) for key in found if scratch not in key} == {
+        key: tag for key, tag in found.items() if scratch not in key
+    }
+    read_snapshot(output)
