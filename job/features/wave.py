@@ -104,10 +104,10 @@ def drop_damaged(output: str, fingerprint: str) -> list[str]:
 
     Their images count as never inferred from then on.
     """
-    lengths = _lengths(output, fingerprint)
+    found = lengths(output, fingerprint)
     removed = []
     for files in (marker.files for marker in _markers(output, fingerprint)):
-        kept = [file for file in files if lengths.get(file.name) == file.bytes]
+        kept = [file for file in files if found.get(file.name) == file.bytes]
         if len(kept) < len(files):
             commit(output, files[0].wave, kept)
             removed += [file.name for file in files if file not in kept]
@@ -146,7 +146,7 @@ def _contents(output: str, fingerprint: str) -> Iterator[tuple[str, set[str], Wa
             return error
 
     files: dict[str, set[str]] = {wave: set() for wave in waves(output, fingerprint)}
-    for name in _lengths(output, fingerprint):
+    for name in lengths(output, fingerprint):
         files.get(name.rpartition("/")[0], set()).add(name)
     for wave, found in zip(files, _in_parallel(marker, list(files)), strict=True):
         if not isinstance(found, RunError):
@@ -170,7 +170,7 @@ def _fingerprint(wave: str) -> str:
     return wave.split("/")[1].removeprefix("model=")
 
 
-def _lengths(output: str, fingerprint: str) -> dict[str, int]:
+def lengths(output: str, fingerprint: str) -> dict[str, int]:
     """Return the length of each file of a model's waves, by its address below the output."""
     start = len(storage.join(output, ""))
     return {

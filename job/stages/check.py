@@ -10,7 +10,7 @@ from job.features.layout import model_folder, models, work_folder
 from job.features.model import read_model
 from job.features.snapshot import RowMask, Snapshot, deal, read_snapshot
 from job.features.table import SCHEMA, read_file
-from job.features.wave import committed
+from job.features.wave import committed, lengths
 from job.pca.basis_file import read_basis
 from job.pca.moments import COLUMNS, TableSummary, summarize_table
 from job.progress import Progress
@@ -81,13 +81,12 @@ def _check_waves(output: str) -> Iterator[Fault]:
         except RunError as error:
             yield Fault(str(error), _DELETE_WAVE)
             continue
+        found = lengths(output, fingerprint)
         for file in files:
-            try:
-                length = storage.stat(storage.join(output, file.name)).length
-            except FileNotFoundError:
+            length = found.get(file.name)
+            if length is None:
                 yield Fault(f"{file.name} was committed and is gone", _RUN_AGAIN)
-                continue
-            if length != file.bytes:
+            elif length != file.bytes:
                 yield Fault(f"{file.name} has {length} bytes where {file.bytes} were committed", _RUN_AGAIN)
 
 

@@ -27,7 +27,6 @@ from job.settings import Settings
 from job.spark.runner import SparkRunner, TaskRunner
 from job.stages.hold import hold
 from job.stages.prune import SMALL_FILES, compact
-from job.storage.lock import check_held
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -190,7 +189,6 @@ def _offset(finished: int, update: Callable[[int], None]) -> Callable[[int], Non
 
 def _commit(extraction: Extraction, number: int, results: list[Extracted | PermissionError]) -> None:
     """Commit the files of a wave's successful tasks; raises `RunError` if storage refused another."""
-    check_held(extraction.output)
     files = [result.file for result in results if isinstance(result, Extracted)]
     if files:
         commit(extraction.output, extraction.wave(number), files)
@@ -231,7 +229,6 @@ def _publish(run: _Run, snapshot: Snapshot) -> None:
     """Make the snapshot current; then delete what runs before the last, or this one until now, needed."""
     before = _run_before(run.output)
     write_snapshot(run.output, snapshot)
-    check_held(run.output)
     remove_runs(run.output, "work", keep={run.name, before})
     for name in ("listing", "todo"):
         storage.remove(storage.join(work_folder(run.output, run.name), name))
