@@ -140,12 +140,13 @@ def collect_table(frame: "DataFrame") -> "pa.Table":
     RunError
         When a task has failed at each of its attempts, with the error that Python raised in the worker.
     """
+    from py4j.protocol import Py4JJavaError  # noqa: PLC0415 - only with Spark
+    from pyspark.errors import PySparkException  # noqa: PLC0415
+
     try:
         return frame.toArrow()
-    except Exception as error:
-        if type(error).__name__ in {"PythonException", "Py4JJavaError", "SparkException", "UnknownException"}:
-            raise RunError(_last_words(str(error))) from error
-        raise
+    except (Py4JJavaError, PySparkException) as error:
+        raise RunError(_last_words(str(error))) from error
 
 
 def _last_words(text: str) -> str:

@@ -152,3 +152,16 @@ def test_an_entity_tag_tells_versions_apart_where_both_are_known(spark: SparkSes
     assert [pq.read_table(part.address).column("path").to_pylist() for part in found.todo.parts] == [["/other"]]
     reused = [row for batch in read_batches(output, found.row_masks, SCHEMA.names) for row in batch.to_pylist()]
     assert {row["path"]: row["etag"] for row in reused} == {"/same": "a", "/before": None, "/disk": None}
+
+
+def test_the_metadata_of_a_table_is_never_sent_to_every_worker(spark: SparkSession, tmp_path: Path) -> None:
+    """The driver gathers what Spark broadcasts; by its compressed size, that of millions of images is small."""
+    ship(spark)
+    output, wave = tmp_path / "out", wave_name(FINGERPRINT, "20260101T000000-aaaaaa", 0)
+    file = write_file(output, f"{wave}/part.parquet", [(("/a/1.jpg", 1, 1), OK)], 0)
+    listing = write_parts([ListedImage("/a/1.jpg", "x", 1, 1, None)], str(output / "listing"))
+    assert subtract(spark, str(output), listing, [file], "work/run=x", Reuse(True, 60, 1000)).reused == {OK: 1}
+    executions = spark._jsparkSession.sharedState().statusStore().executionsList()
+    plan = executions.apply(executions.size() - 1).physicalPlanDescription()
+    assert "SortMergeJoin" in plan
+    assert "Broadcast" not in plan

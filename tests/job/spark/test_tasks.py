@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import SparkSession, functions
 
 from job.errors import RunError
 from job.spark.shipping import ship
-from job.spark.tasks import run_tasks
+from job.spark.tasks import collect_table, run_tasks
 
 
 def test_tasks_give_their_results_in_the_order_of_the_items(spark: SparkSession) -> None:
@@ -84,6 +84,12 @@ def test_an_error_in_a_task_is_reported_in_one_line_of_its_own_words(
     with pytest.raises(RunError) as caught:
         run_tasks(spark, fail, [1])
     assert str(caught.value) == words
+
+
+def test_an_error_of_spark_itself_is_reported_in_its_own_words(spark: SparkSession) -> None:
+    failing = spark.range(1).select(functions.raise_error(functions.lit("of no use")))
+    with pytest.raises(RunError, match=r"^a task failed: \[USER_RAISED_EXCEPTION\] of no use"):
+        collect_table(failing)
 
 
 def frozen(_: object = None) -> Iterator[pa.RecordBatch]:
