@@ -4,10 +4,11 @@
 
 Each run is killed (SIGKILL; the driver mostly, else one of its Python workers) at a moment drawn from the time that an
 undisturbed run takes, or at an aim: as soon as it has committed a wave, written a part of its results, shown them to
-plain readers, or, for a prune, moved rows. The next run goes on from there: it must reuse every row that was committed.
-Once a run has come to its end, its output is compared: one row for each image, features bit for bit, coordinates to
-1e-6 of the largest. Then some images go, a prune is killed, they come back, and it is compared again. All the time
-another process reads the output (`tests.reader`). Then again from nothing, until all kills are spent.
+plain readers, or, for a prune or a compaction, moved rows. The next run goes on from there: it must reuse every row
+that was committed. Once a run has come to its end, its output is compared: one row for each image, features bit for
+bit, coordinates to 1e-6 of the largest. Then some images go, a prune is killed, they come back, the compaction of a run
+is killed, and each time it is compared again. All the time another process reads the output (`tests.reader`). Then
+again from nothing, until all kills are spent.
 """
 
 import argparse
@@ -72,11 +73,11 @@ def start(images: Path, output: Path, wave_seconds: float) -> "subprocess.Popen[
     return start_command(output, "run", *options, "--wave-seconds", str(wave_seconds), "--components", "20")
 
 
-def start_command(output: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+def start_command(output: Path, *arguments: str, module: str = "job") -> "subprocess.Popen[bytes]":
     """Start a command of the job."""
     with (output.parent / "stderr").open("wb") as said:
         return subprocess.Popen(
-            [sys.executable, "-m", "job", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said
+            [sys.executable, "-m", module, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said
         )
 
 
@@ -212,6 +213,8 @@ def kill_runs(folder: Path, count: int, kills: int, wave_seconds: float, seed: i
             compare(output, expected)
             prune_to_the_end(images, removed, output, wave_seconds, draw, tally)
             compare(output, expected)
+            compact_to_the_end(images, output, wave_seconds, draw, tally)
+            compare(output, expected)
     return tally
 
 
@@ -256,6 +259,17 @@ def prune_to_the_end(
     for path in removed:
         (aside / path.name).rename(path)
     assert start(images, output, wave_seconds).wait() == 0
+
+
+def compact_to_the_end(images: Path, output: Path, wave_seconds: float, draw: random.Random, tally: Tally) -> None:
+    """Kill a run while it merges its small files, run again, and prune the files that it has not come to delete."""
+    process = start_command(output, str(images), str(output), module="tests.compaction")
+    if strike_at(process, output, draw.choice(["moving", "commit"]), tally):
+        tally.aims["compaction"] += 1
+    else:
+        assert process.wait() == 0
+    assert start(images, output, wave_seconds).wait() == 0
+    assert start_command(output, "prune", "--output", str(output)).wait() == 0
 
 
 def main() -> None:

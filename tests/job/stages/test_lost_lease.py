@@ -37,11 +37,15 @@ LATER = "29990101T000000-ffffff"  # a run after all others
 
 @dataclass(frozen=True)
 class Moment:
-    """When the lease is lost: at the first request of a method whose path has this part, or at the one that follows."""
+    """When the lease is lost: at the first request of a method whose path has this part, or at the one that follows.
+
+    In the part, `{model}` stands for the fingerprint of the other model; `skip` such requests come before.
+    """
 
     method: str
     part: str
     following: bool = False
+    skip: int = 0
 
 
 @dataclass
@@ -51,6 +55,7 @@ class Theater:
     spark: SparkSession
     server: FaultyS3
     settings: Settings
+    other_model: str
     number: int = 0
 
     def output(self) -> str:
@@ -63,15 +68,15 @@ class Theater:
     def lose_lease(self, output: str, moment: Moment, found: dict[str, str]) -> Callable[[Request], Fault | None]:
         """Return the rule by which another run takes over at a moment; `found` holds what is there from then on."""
         seen: list[Request] = []
-        lock = threading.Lock()
+        part, lock = moment.part.format(model=self.other_model), threading.Lock()
 
         def rule(request: Request) -> Fault | None:
             with lock:
-                now = moment.following and bool(seen)
-                if request.method == moment.method and moment.part in unquote(request.path):
+                now = moment.following and len(seen) > moment.skip
+                if request.method == moment.method and part in unquote(request.path):
                     seen.append(request)
                     now = now or not moment.following
-                if found or not now:
+                if found or not now or len(seen) <= moment.skip:
                     return None
                 found["taken over at"] = request.path
             with ThreadPoolExecutor(1) as pool:
@@ -92,7 +97,7 @@ class Theater:
                 *(f"work/run={LATER}/selection/part", "model/model.tflite", "pca_matrix.csv", "rejected.csv"),
                 *("report.html", "report_suspects.csv"),
             ):
-                storage.write(storage.join(output, name), b"of the other run")
+                storage.write(storage.join(output, name), f"{name} of the other run".encode())
             found.update(contents(output))
 
 
@@ -116,15 +121,16 @@ def theater(spark: SparkSession, moto_endpoint: str, tmp_path_factory: pytest.Te
         s3.forget()
         boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         prepared = Settings(images=str(images), output=f"s3://{BUCKET}/prepared", components=2, report=False)
+        made: list[str] = []
         with aws_in_workers(spark):
             ship(spark)
             for limit, seed in ((None, 1), (6, 2), (None, 2), (8, 2)):
                 model = make_tiny_model(folder / f"model-{seed}", seed=seed)
                 prepared = replace(prepared, limit=limit, model=str(model))
-                featurize(spark, prepared)
+                made.append(featurize(spark, prepared).fingerprint)
             reduce(spark, prepared)
             make_images(images, {"c": 3})
-            yield Theater(spark, server, prepared)
+            yield Theater(spark, server, prepared, made[0])
     s3.forget()
 
 
@@ -156,6 +162,7 @@ MOMENTS = [
     ("reduce", Moment("PUT", "/index.json")),
     ("reduce", Moment("PUT", "/rejected.csv", following=True)),
     ("reduce", Moment("PUT", "/pca_results/")),
+    ("reduce", Moment("POST", "delete", following=True)),
     ("reduce", Moment("PUT", "/run.json")),
     ("reduce", Moment("PUT", "/run.json", following=True)),
     ("reduce and report", Moment("PUT", "/run.json", following=True)),
@@ -164,6 +171,7 @@ MOMENTS = [
     ("prune", Moment("PUT", "-0000/part-00000")),
     ("prune", Moment("PUT", "/_CURRENT.json", following=True)),
     ("prune", Moment("POST", "delete", following=True)),
+    ("prune", Moment("GET", "/features/model={model}/&encoding", skip=1)),
 ]
 
 
