@@ -61,14 +61,16 @@ def check(spark: "SparkSession", settings: Settings, progress: Progress | None =
     # Every later check would only find a damaged file again.
     if faults:
         return faults
-    run = _comparable_run(output, snapshot, progress)
+    run, scratch = _comparable_run(output, snapshot, progress), storage.join(work_folder(output, snapshot.run), "check")
     try:
-        summary = _read_features(spark, output, snapshot)
+        summary = _read_features(spark, output, snapshot, scratch)
         if run is None:
             return []
-        faults = list(_check_results(spark, output, snapshot, summary, run))
+        faults = list(_check_results(spark, output, snapshot, summary, run, scratch))
     except RunError as error:
         return [Fault(str(error), _DELETE_WAVE)]
+    finally:
+        storage.remove(scratch)
     progress.say(f"results: {run.counts.ok:,} rows of {run.components} components")
     return [*faults, *audit_csv_files(output, run)]
 
@@ -117,14 +119,10 @@ def _comparable_run(output: str, snapshot: Snapshot, progress: Progress) -> RunR
     return run
 
 
-def _read_features(spark: "SparkSession", output: str, snapshot: Snapshot) -> TableSummary:
+def _read_features(spark: "SparkSession", output: str, snapshot: Snapshot, scratch: str) -> TableSummary:
     """Read all columns of the current features; raise `RunError` for a damaged page."""
     run_tasks(spark, partial(_read_other_columns, output), deal(snapshot.row_masks, 4 * parallelism(spark)))
-    scratch = storage.join(work_folder(output, snapshot.run), "check")
-    try:
-        return summarize_table(spark, output, snapshot, scratch, with_moments=False)
-    finally:
-        storage.remove(scratch)
+    return summarize_table(spark, output, snapshot, scratch, with_moments=False)
 
 
 def _read_other_columns(output: str, row_masks: list[RowMask]) -> None:
@@ -136,13 +134,13 @@ def _read_other_columns(output: str, row_masks: list[RowMask]) -> None:
 
 
 def _check_results(
-    spark: "SparkSession", output: str, snapshot: Snapshot, summary: TableSummary, run: RunRecord
+    spark: "SparkSession", output: str, snapshot: Snapshot, summary: TableSummary, run: RunRecord, scratch: str
 ) -> Iterator[Fault]:
     """Validate the results again, and compare them with the features and the index."""
     try:
         basis = read_basis(run.basis_address(output))
         parts = results_parts(output, run)
-        found = read_back(spark, parts, len(basis.components))
+        found = read_back(spark, parts, len(basis.components), run.counts.ok, scratch)
     except JobError as error:
         yield Fault(f"the results cannot be read: {error}", REDUCE_AGAIN)
         return

@@ -156,7 +156,7 @@ def _reduce(
     steps.clock.lap("pca")
     parts = project(spark, paths, snapshot, basis, basis_sha256)
     steps.clock.lap("results")
-    validation = _validate(spark, snapshot, summary, basis, parts)
+    validation = _validate(spark, snapshot, summary, basis, parts, paths.scratch)
     steps.clock.lap("validate")
     return _Reduction(summary, basis, parts, validation)
 
@@ -189,10 +189,11 @@ def _say_components(progress: Progress, settings: Settings, basis: Basis) -> Non
 
 
 def _validate(
-    spark: "SparkSession", snapshot: Snapshot, summary: TableSummary, basis: Basis, parts: list[str]
+    spark: "SparkSession", snapshot: Snapshot, summary: TableSummary, basis: Basis, parts: list[str], scratch: str
 ) -> dict[str, str]:
     """Read the results back and compare them with the listing; raise `RunError` where a check fails."""
-    validation = validate(snapshot, summary, read_back(spark, parts, len(basis.components)), basis)
+    results = read_back(spark, parts, len(basis.components), snapshot.counts.ok, scratch)
+    validation = validate(snapshot, summary, results, basis)
     faults = [f"{check}: {result}" for check, result in validation.items() if result != PASSED]
     if faults:
         raise RunError(f"the results are not valid, and the earlier ones stay current: {'; '.join(faults)[:1000]}")

@@ -33,14 +33,26 @@ def test_reading_back_counts_rows_labels_and_faults(spark: SparkSession, tmp_pat
         ],
     )
     second = results_part(tmp_path / "2", [("/a", "z", [1.0, 2.0, 3.0]), ("/e", "z", [1.0, 2.0])])
-    found = read_back(spark, [first, second], 2)
+    found = read_back(spark, [first, second], 2, 7, str(tmp_path / "scratch"))
     assert found.labels == LabelDigest.of({"x": 2, "": 1, "y": 2, "z": 2})
     assert found == Readback(found.labels, distinct_paths=5, wrong_length=3, not_finite=3)
 
 
+@pytest.mark.parametrize("task_paths", [1, 7, 60, 1000])
+def test_paths_are_counted_in_ranges_of_their_hashes(spark: SparkSession, tmp_path: Path, task_paths: int) -> None:
+    ship(spark)
+    numbers = [range(0, 100, 2), range(0, 60), range(1, 100, 2), range(0)]
+    parts = [
+        results_part(tmp_path / f"{part}", [(f"/{number}", "x", [1.0]) for number in some])
+        for part, some in enumerate(numbers)
+    ]
+    found = read_back(spark, parts, 1, 160, str(tmp_path / "scratch"), task_paths)
+    assert (found.labels.images, found.distinct_paths) == (160, 100)
+
+
 def test_reading_back_a_part_that_is_gone_names_it(spark: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"1\.parquet is gone"):
-        read_back(spark, [str(tmp_path / "1.parquet")], 2)
+        read_back(spark, [str(tmp_path / "1.parquet")], 2, 1, str(tmp_path / "scratch"))
 
 
 VECTORS = np.random.default_rng(0).normal(size=(9, 4))
