@@ -127,7 +127,7 @@ def _parser(prog: str = _PROG) -> argparse.ArgumentParser:
 
 
 def _log(output: str, *, verbose: bool) -> Log:
-    """Return the log of this command: in the output where that is local, else in a temporary folder."""
+    """Return the log of this command: in the output where that is local, else in a folder of the user's."""
     local = output and not storage.is_s3(output)
     return new_log(Path(storage.absolute(output), "logs") if local else None, verbose=verbose)
 

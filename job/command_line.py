@@ -3,6 +3,7 @@
 import argparse
 import os
 import secrets
+import stat
 import sys
 import tempfile
 import time
@@ -10,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from job import __version__
 from job.errors import JobError, ReportError, RunError
@@ -19,26 +21,53 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Log:
-    """The file of a command's details: tracebacks, and what Spark and its workers say."""
+    """The file of a command's details: tracebacks, and what Spark and its workers say.
+
+    Attributes
+    ----------
+    path : Path
+    verbose : bool
+        Whether the terminal shows them as well.
+    private : bool
+        Whether its folder is made for this user alone.
+    """
 
     path: Path
     verbose: bool = False
+    private: bool = False
+
+    def open(self) -> BinaryIO:
+        """Open the file to append to it; make its folder first."""
+        self.path.parent.mkdir(0o700 if self.private else 0o777, parents=True, exist_ok=True)
+        return self.path.open("ab")
 
 
 def new_log(folder: Path | None = None, *, verbose: bool = False) -> Log:
     """Return a log named by time and process in a folder, by default one of this user's; nothing is created yet."""
-    folder = folder or _log_folder()
-    return Log(folder / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}.log", verbose)
+    name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}.log"
+    return Log((folder or _user_folder()) / name, verbose, private=folder is None)
 
 
-def _log_folder() -> Path:
+def _user_folder() -> Path:
     """Return the user's folder for logs (XDG Base Directory Specification), else a new temporary one."""
-    home = os.path.expanduser("~/.local/state")  # noqa: PTH111 - Path's own raises where there is no home
-    folder = Path(os.environ.get("XDG_STATE_HOME") or home, "fruits")
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    if os.access(nearest, os.W_OK | os.X_OK) and folder.is_absolute():
+    state = os.environ.get("XDG_STATE_HOME")
+    home = Path(state or os.path.expanduser("~"))  # noqa: PTH111 - Path's own raises where there is no home
+    folder = home / "fruits" if state else home / ".local" / "state" / "fruits"
+    # In a home that others write to, such as /tmp, a folder of ours may be reached by a link of theirs.
+    if home.is_absolute() and _is_own(home) and _is_own(folder):
         return folder
     return Path(tempfile.gettempdir(), f"fruits-{secrets.token_hex(8)}")
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether a folder, or the nearest to make it in, is this user's, who alone can write to it."""
+    try:
+        nearest = next(each for each in (path, *path.parents) if each.exists())
+        found = nearest.stat()
+    except OSError:  # it is in a folder that this user may not look into, or its name is too long
+        return False
+    private = found.st_uid == os.geteuid() and not found.st_mode & stat.S_IWOTH
+    return private and nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
 
 def add_version(parser: argparse.ArgumentParser) -> None:
@@ -86,9 +115,8 @@ def exit_status(
 
 
 def _keep_traceback(log: Log) -> None:
-    log.path.parent.mkdir(parents=True, exist_ok=True)
-    with log.path.open("a") as file:
-        traceback.print_exc(file=file)
+    with log.open() as file:
+        file.write(traceback.format_exc().encode(errors="backslashreplace"))
     if log.verbose:
         traceback.print_exc()
 

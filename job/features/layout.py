@@ -16,16 +16,26 @@ from job.storage.lock import check_held
 _SECOND = "%Y%m%dT%H%M%S"
 
 
-def new_run(output: str, fingerprint: str) -> str:
-    """Return a name for a run, its time in UTC; it sorts after those of all waves of the model.
+def new_run(output: str) -> str:
+    """Return a name for a run, its time in UTC; it sorts after those of all runs and waves that the output holds.
 
-    The youngest of several rows of one image counts. Where the clock is behind the last wave, as one that was set back
-    is, the name is a second later than that.
+    The youngest of several rows of one image counts. Where the clock is behind the last name, as one that was set back
+    is, the new one is a second later than that.
     """
-    now = datetime.now(UTC).replace(tzinfo=None)
-    times = [re.search(r"/wave=(\d{8}T\d{6})-", wave) for wave in waves(output, fingerprint)]
-    last = [datetime.strptime(time[1], _SECOND) + timedelta(seconds=1) for time in times if time]
-    return f"{max([now, *last]):{_SECOND}}-{secrets.token_hex(3)}"
+    names = subfolders(output, "work", "run=")
+    for model in models(output):
+        names += waves(output, model)
+    last = [time + timedelta(seconds=1) for time in map(_time, names) if time]
+    return f"{max([datetime.now(UTC), *last]):{_SECOND}}-{secrets.token_hex(3)}"
+
+
+def _time(folder: str) -> datetime | None:
+    """Return the time in the name of a run's or a wave's folder, None where `new_run` cannot have given it."""
+    start = re.search(r"/(?:run|wave)=(\d{8}T\d{6})-", folder)
+    try:
+        return datetime.strptime(start[1], _SECOND).replace(tzinfo=UTC) if start else None
+    except ValueError:
+        return None
 
 
 def wave_name(fingerprint: str, run: str, number: int) -> str:

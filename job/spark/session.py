@@ -66,8 +66,7 @@ def local_session(
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     conf = SparkConf().setAll(_local_options(settings))
-    log.path.parent.mkdir(parents=True, exist_ok=True)
-    with log.path.open("ab") as sink, _followed(log):
+    with log.open() as sink, _followed(log):
         try:
             gateway = launch_gateway(conf, popen_kwargs={"stdout": sink, "stderr": sink})  # type: ignore[no-untyped-call]
             spark = SparkSession(SparkContext(conf=conf, gateway=gateway))

@@ -76,7 +76,7 @@ def featurize(
     output, made_by = storage.absolute(settings.output), fingerprint(model, settings)
     with hold(settings.output, progress):
         clock = Stopwatch()
-        run = _Run(output, new_run(output, made_by), made_by, settings, model)
+        run = _Run(output, new_run(output), made_by, settings, model)
         _prepare(run, progress)
         listing = list_images(spark, settings, storage.join(work_folder(run.output, run.name), "listing"))
         clock.lap("list")

@@ -83,7 +83,7 @@ def compact(spark: "SparkSession", output: str, snapshot: Snapshot, small_files:
 def _rewrite(spark: "SparkSession", output: str, snapshot: Snapshot, plan: PrunePlan, progress: Progress) -> Snapshot:
     """Move current rows to a new wave, and delete the waves that they were in; return the snapshot that is current."""
     if plan.bundles:
-        wave = wave_name(snapshot.fingerprint, new_run(output, snapshot.fingerprint), 0)
+        wave = wave_name(snapshot.fingerprint, new_run(output), 0)
         tasks = [Move(output, rows, f"{wave}/part-{number:05d}") for number, rows in enumerate(plan.bundles)]
         with progress.counting("moved", plan.moving_rows) as update:
             files = run_tasks(spark, move, tasks, update, attrgetter("rows"))

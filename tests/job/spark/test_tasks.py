@@ -2,18 +2,26 @@
 
 import gc
 import os
+import re
+import resource
+import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession, functions
 
 from job.errors import RunError
+from job.settings import Settings
 from job.spark.shipping import ship
 from job.spark.tasks import collect_table, run_tasks
+from job.stages.featurize import featurize
+from tests.conftest import make_images
 
 
 def test_tasks_give_their_results_in_the_order_of_the_items(spark: SparkSession) -> None:
@@ -92,25 +100,49 @@ def test_an_error_of_spark_itself_is_reported_in_its_own_words(spark: SparkSessi
         collect_table(failing)
 
 
-def frozen(_: object = None) -> Iterator[pa.RecordBatch]:
-    yield pa.RecordBatch.from_pydict({"objects": [gc.get_freeze_count()]})
+WORKER = "pid long, known boolean, frozen long, caught string, handlers string, timer string, limits string"
 
 
-def frozen_objects(spark: SparkSession) -> int:
-    """Return how many objects the worker of a plain task of the user leaves to no collection of garbage."""
-    [[count]] = spark.range(0, 1, 1, 1).mapInArrow(frozen, "objects long").collect()
-    return int(count)
+def worker(_: object) -> Iterator[pa.RecordBatch]:
+    """Yield what a plain task of a user finds in its worker."""
+    time.sleep(0.1)  # so that one worker does not do all
+    with open("/proc/self/status") as file:  # noqa: PTH123
+        caught = re.findall(r"Sig(?:Cgt|Ign|Blk):\s*(\w+)", file.read())  # faulthandler's are unknown to Python
+    found = {
+        "pid": os.getpid(),
+        "known": "job.features.extraction" in sys.modules,
+        "frozen": gc.get_freeze_count(),
+        "caught": str(caught),
+        "handlers": str([str(signal.getsignal(number)).split(" at ")[0] for number in signal.valid_signals()]),
+        "timer": str(signal.getitimer(signal.ITIMER_REAL)),
+        "limits": str(resource.getrlimit(resource.RLIMIT_AS)),
+    }
+    yield pa.RecordBatch.from_pylist([found])
 
 
-def test_workers_of_a_borrowed_session_are_left_as_they_were(
-    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+def workers(spark: SparkSession) -> dict[int, dict[str, Any]]:
+    """Return what plain tasks of a user find, by the process of their worker."""
+    rows = spark.range(0, 8, 1, 8).mapInArrow(worker, WORKER).collect()
+    return {row["pid"]: row.asDict() for row in rows}
+
+
+def test_a_run_leaves_the_workers_of_a_borrowed_session_as_they_were(
+    spark: SparkSession, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Workers of another environment are other processes: these have not run a task yet.
     monkeypatch.setitem(spark.sparkContext.environment, "FRUITS_WORKERS", "borrowed")
     borrowed = spark.newSession()
-    ship(borrowed)
-    workers = set(run_tasks(borrowed, lambda _: os.getpid(), range(4)))
-    assert workers & set(run_tasks(borrowed, lambda _: os.getpid(), range(4))), "workers are not used again here"
-    assert frozen_objects(borrowed) == 0
+    before = workers(borrowed)
+    images = make_images(tmp_path / "images", {"a": 4, "b": 4})
+    featurize(borrowed, Settings(images=str(images), model=str(tiny_model), output=str(tmp_path / "output")))
+    after = workers(borrowed)
+    assert any(found["known"] for found in after.values()), "workers are not used again here"
+    for pid, found in after.items():
+        first = before.get(pid) or next(iter(before.values()))
+        assert found | {"pid": 0, "known": False} == first | {"pid": 0, "known": False}
+
+
+def test_workers_of_our_own_session_are_hastened(spark: SparkSession) -> None:
+    ship(spark)
     run_tasks(spark, lambda _: os.getpid(), range(4))
-    assert frozen_objects(spark) > 0
+    assert any(found["frozen"] for found in workers(spark).values())
