@@ -37,6 +37,7 @@ SECONDS = {
     "job/stages/test_kills.py": 49,
     "job/stages/test_run.py": 47,
     "infra/test_rules.py": 40,
+    "job/stages/test_lost_lease.py": 45,
     "bootstrap/test_archive.py": 39,
     "job/curation/test_page.py": 39,
     "job/images/test_sandbox.py": 38,

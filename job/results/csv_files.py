@@ -75,8 +75,8 @@ def csv_files(spark: "SparkSession", output: str, scratch: str, rows: CsvRows, *
             files.enter_context(matrix_csv(address, results, rows.k, rows.counts.ok))
         yield
         check_held(output)
-    if not matrix:
-        storage.remove(address)
+        if not matrix:
+            storage.remove(address)
 
 
 def matrix_csv(address: str, parts: Sequence[str], k: int, expected: int) -> AbstractContextManager[None]:

@@ -233,6 +233,7 @@ def _with_report(
     try:
         write_report(spark, output, snapshot, record)
     except Exception as error:
+        check_held(output)  # the report may be another run's by now
         remove_report(output)
         raise ReportError(
             f"the results in {output} are in place, but their report failed: {error or type(error).__name__};"

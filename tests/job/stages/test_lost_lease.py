@@ -39,13 +39,18 @@ LATER = "29990101T000000-ffffff"  # a run after all others
 class Moment:
     """When the lease is lost: at the first request of a method whose path has this part, or at the one that follows.
 
-    In the part, `{model}` stands for the fingerprint of the other model; `skip` such requests come before.
+    Only requests after the PUT of a path with the part `after` count. In parts, `{model}` stands for the other model.
     """
 
     method: str
     part: str
     following: bool = False
-    skip: int = 0
+    after: str = ""
+
+    def __str__(self) -> str:
+        """Return the moment in words."""
+        after = f", after {self.after}" if self.after else ""
+        return f"{'following ' if self.following else ''}{self.method} {self.part}{after}"
 
 
 @dataclass
@@ -67,16 +72,21 @@ class Theater:
 
     def lose_lease(self, output: str, moment: Moment, found: dict[str, str]) -> Callable[[Request], Fault | None]:
         """Return the rule by which another run takes over at a moment; `found` holds what is there from then on."""
-        seen: list[Request] = []
-        part, lock = moment.part.format(model=self.other_model), threading.Lock()
+        seen: list[str] = []
+        part, after = (text.format(model=self.other_model) for text in (moment.part, moment.after))
+        lock = threading.Lock()
 
         def rule(request: Request) -> Fault | None:
             with lock:
-                now = moment.following and len(seen) > moment.skip
-                if request.method == moment.method and part in unquote(request.path):
-                    seen.append(request)
+                path = unquote(request.path)
+                begun = not after or "after" in seen
+                if request.method == "PUT" and after in path:
+                    seen.append("after")
+                now = moment.following and "moment" in seen
+                if begun and request.method == moment.method and part in path:
+                    seen.append("moment")
                     now = now or not moment.following
-                if found or not now or len(seen) <= moment.skip:
+                if found or not now:
                     return None
                 found["taken over at"] = request.path
             with ThreadPoolExecutor(1) as pool:
@@ -146,7 +156,8 @@ def command(name: str, theater: Theater, output: str) -> None:
     elif name == "report":
         report(theater.spark, settings)
     else:
-        reduce(theater.spark, replace(settings, report=name == "reduce and report"))
+        csv = name != "reduce without CSV"
+        reduce(theater.spark, replace(settings, csv=csv, report=name == "reduce and report"))
 
 
 MOMENTS = [
@@ -161,25 +172,24 @@ MOMENTS = [
     ("reduce", Moment("PUT", "/basis.npz")),
     ("reduce", Moment("PUT", "/index.json")),
     ("reduce", Moment("PUT", "/rejected.csv", following=True)),
+    ("reduce", Moment("PUT", "/model/", following=True)),
     ("reduce", Moment("PUT", "/pca_results/")),
     ("reduce", Moment("POST", "delete", following=True)),
     ("reduce", Moment("PUT", "/run.json")),
     ("reduce", Moment("PUT", "/run.json", following=True)),
+    ("reduce without CSV", Moment("POST", "delete", following=True)),
     ("reduce and report", Moment("PUT", "/run.json", following=True)),
+    ("reduce and report", Moment("GET", "/_results/", after="/run.json")),
     ("report", Moment("GET", "/_results/")),
     ("prune", Moment("GET", "/_COMMIT.json")),
     ("prune", Moment("PUT", "-0000/part-00000")),
     ("prune", Moment("PUT", "/_CURRENT.json", following=True)),
     ("prune", Moment("POST", "delete", following=True)),
-    ("prune", Moment("GET", "/features/model={model}/&encoding", skip=1)),
+    ("prune", Moment("GET", "/features/model={model}/&encoding", after="/features/model={model}/wave=")),
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "moment"),
-    MOMENTS,
-    ids=[f"{name} {moment.method} {moment.part} {moment.following}" for name, moment in MOMENTS],
-)
+@pytest.mark.parametrize(("name", "moment"), MOMENTS, ids=[f"{name}: {moment}" for name, moment in MOMENTS])
 def test_a_stage_that_lost_its_lease_ends_and_leaves_all_to_its_successor(
     theater: Theater, name: str, moment: Moment
 ) -> None:
@@ -200,4 +210,8 @@ def test_a_stage_that_lost_its_lease_ends_and_leaves_all_to_its_successor(
     assert {key: after.get(key) for key in found if scratch not in key} == {
         key: tag for key, tag in found.items() if scratch not in key
     }
+    new = {storage.name(key): key.split("/")[1] for key in after.keys() - found.keys()}
+    assert not new.keys() & {"run.json", "_CURRENT.json", "_COMMIT.json"}
+    on_its_way = {"pca_results"} if moment.part == "/pca_results/" else set()
+    assert set(new.values()) <= {"features", "_results", "pca_model", "neighbours", "work"} | on_its_way
     read_snapshot(output)
