@@ -91,10 +91,12 @@ def read_back(
         ]
         for number in range(ranges)
     ]
+    # A task costs more than to count what one range holds.
+    distinct = map(_count_distinct, slices) if ranges == 1 else run_tasks(spark, _count_distinct, slices)
     found = [content for content, _ in contents]
     return Readback(
         labels=sum((content.labels for content in found), LabelDigest()),
-        distinct_paths=sum(run_tasks(spark, _count_distinct, slices)),
+        distinct_paths=sum(distinct),
         wrong_length=sum(content.wrong_length for content in found),
         not_finite=sum(content.not_finite for content in found),
     )
