@@ -71,7 +71,7 @@ class RunRecord:
     counts : Counts
         Numbers of images.
     labels : dict or None
-        Number of listed images by label; the key of images without one is empty.
+        Number of listed images by label; the key of images without one is empty. None where `results` names a table.
     seconds : dict
         Duration by stage.
     images_per_second : float
