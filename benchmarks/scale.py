@@ -24,16 +24,14 @@ import pyarrow.parquet as pq
 
 from benchmarks import inputs
 from benchmarks.harness import Bench, bench, cores, parser, watched
-from benchmarks.peers.common import lists
 from benchmarks.subprocess_session import subprocess_session
-from benchmarks.vectors import FILE_ROWS, RUN
+from benchmarks.vectors import FILE_ROWS, RUN, write
 from job import storage
 from job.command_line import Log
 from job.features.diff import Reuse, subtract
 from job.features.layout import model_folder, wave_name, work_name
 from job.features.model import DESCRIPTION, TFLITE
 from job.features.snapshot import Counts, ModelSummary, Snapshot, write_snapshot
-from job.features.table import BATCH_ROWS, OK, SCHEMA, features_writer
 from job.features.wave import DataFile, commit
 from job.images import listing as images
 from job.images.color_histogram import COLOR_BINS
@@ -134,17 +132,11 @@ def _write_features(archive: Archive, folder: Path, start: int) -> DataFile:
     number = start // FILE_ROWS
     name = f"{wave_name(FINGERPRINT, RUN, number // WAVE_FILES)}/part-{number % WAVE_FILES:05d}.parquet"
     path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
     columns = archive.metadata(start, start + FILE_ROWS)
     n = len(columns["path"])
     features = np.random.default_rng(number).standard_normal((n, D), np.float32)
     features *= np.arange(1, D + 1, dtype=np.float32)
-    colors = np.broadcast_to(np.float32(1 / COLOR_BINS), (n, COLOR_BINS))
-    same = dict.fromkeys(SCHEMA.names) | {"status": OK, "width": 100, "height": 100, "run": RUN}
-    table = {name: [value] * n for name, value in same.items()} | columns
-    table |= {"features": lists(features), "colours": lists(np.ascontiguousarray(colors))}
-    with features_writer(path) as writer:
-        writer.write_table(pa.table(table, schema=SCHEMA), BATCH_ROWS)
+    write(path, features, columns, np.full((n, COLOR_BINS), 1 / COLOR_BINS, np.float32))
     return DataFile(name, n, path.stat().st_size)
 
 

@@ -74,11 +74,17 @@ def store(count: int, file_rows: int = FILE_ROWS) -> tuple[Path, Snapshot]:
     return folder.resolve(), snapshot
 
 
-def write(path: Path, values: NDArray[np.float32], images: dict[str, list[Any]]) -> None:
-    """Write a features file of vectors [n, d] as the job does; `images`: path, label, length, modified of each."""
+def write(
+    path: Path, values: NDArray[np.float32], images: dict[str, Any], colors: NDArray[np.float32] | None = None
+) -> None:
+    """Write a features file of vectors [n, d] as the job does; `images`: path, label, length, modified of each.
+
+    The histograms `colors` [n, 160] are random by default.
+    """
     n = len(values)
-    shares = np.random.default_rng(n).dirichlet(np.full(COLOR_BINS, 0.1), n).astype(np.float32)
-    vectors = {"features": lists(values), "colours": lists(shares)}
+    if colors is None:
+        colors = np.random.default_rng(n).dirichlet(np.full(COLOR_BINS, 0.1), n).astype(np.float32)
+    vectors = {"features": lists(values), "colours": lists(colors)}
     same = dict.fromkeys(SCHEMA.names) | {"status": OK, "width": 100, "height": 100, "run": RUN}
     columns: dict[str, Any] = {name: [value] * n for name, value in same.items()} | images | vectors
     columns["modified"] = pa.array(columns["modified"], SCHEMA.field("modified").type)

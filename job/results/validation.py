@@ -151,7 +151,7 @@ def _sorted(hashes: NDArray[np.void]) -> NDArray[np.void]:
 
 
 def _count_distinct(slices: Sequence[_Slice]) -> int:
-    """Count the distinct hashes in some slices, in a worker."""
+    """Count the distinct hashes in some slices."""
     hashes = _sorted(np.concatenate([each.read() for each in slices]))
     return len(hashes) and 1 + int(np.count_nonzero(hashes[1:] != hashes[:-1]))
 

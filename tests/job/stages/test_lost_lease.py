@@ -22,16 +22,13 @@ from job.stages.prune import prune
 from job.stages.reduce import reduce
 from job.stages.report import report
 from job.storage import s3
-from job.storage.lease import LeaseTimes
 from job.storage.lock import locked
 from tests.conftest import make_images
 from tests.faulty_s3 import OTHER_ACCOUNTS, Fault, FaultyS3, Request, faulty_s3, s3_variables
 from tests.job.images.listings import aws_in_workers
-from tests.schedules import copy_prefix
+from tests.schedules import AT_ONCE, BUCKET, copy_prefix
 from tests.tiny_model import make_tiny_model
 
-BUCKET = "schedules"  # the one that `copy_prefix` copies in
-AT_ONCE = LeaseTimes(beat_seconds=3600, stale_seconds=0.0)
 LATER = "29990101T000000-ffffff"  # a run after all others
 
 
